@@ -1,0 +1,13 @@
+"""Label assignment for dense detectors: pure tensor code that needs torch and nothing else.
+
+grid = PointGrid.for_image(640, 640, strides=(8, 16, 32, 64, 128))
+positives = O2F()(grid, Predictions(scores_BPC, boxes_BP4), GroundTruth.from_list(images), progress=0.3)
+"""
+
+from assigners.atss import ATSS
+from assigners.o2f import O2F
+from assigners.simota import SimOTA
+from assigners.task_aligned import TaskAligned
+from assigners.types import Assignment, GroundTruth, PointGrid, Predictions
+
+__all__ = ["ATSS", "O2F", "Assignment", "GroundTruth", "PointGrid", "Predictions", "SimOTA", "TaskAligned"]

@@ -1,0 +1,154 @@
+"""ATSS assignment (arXiv 1912.02424, section 3.2, algorithm 1).
+
+Shape legend: B images, P points of L levels, G truths, O offsets around the nearest cell, N = L x topk
+candidates of a truth, K positives.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from assigners.boxes import iou, usable
+from assigners.pairs import Pairs, assignment, best_per_cell, exact, predicted
+from assigners.types import Assignment, GroundTruth, PointGrid, Predictions
+
+
+class ATSS:
+    """The near points whose anchor fits the truth better than its candidates do on average.
+
+    Args:
+        topk: candidates per truth and level.
+        anchor_scale: side of a point's square anchor, in strides.
+        score: the target, "one" or "iou" (of the predicted box with its truth).
+        force_match: every truth also takes the point with the best anchor, whoever else claims it.
+    """
+
+    def __init__(
+        self, topk: int = 9, anchor_scale: float = 8.0, score: str = "one", force_match: bool = False
+    ) -> None:
+        if topk < 1:
+            raise ValueError(f"topk must be at least 1, got {topk}")
+        if score not in ("one", "iou"):
+            raise ValueError(f'score must be "one" or "iou", got "{score}"')
+        self.topk, self.anchor_scale, self.score, self.force_match = topk, anchor_scale, score, force_match
+
+    @exact
+    def __call__(
+        self, grid: PointGrid, predictions: Predictions, truth: GroundTruth, progress: float = 0.0
+    ) -> Assignment:
+        """The positives of a batch; `progress` is ignored."""
+        boxes_G4 = torch.where(
+            usable(truth.boxes_G4, grid.height, grid.width)[:, None], truth.boxes_G4.float(), 0.0
+        )
+        # 1. Candidates: the nearest points of every level.
+        point_GN, exists_GN = self._nearest(grid, boxes_G4)
+        # 2. How well their anchors fit.
+        center_GN2 = grid.centers_P2[point_GN]
+        iou_GN = iou(self._anchors(center_GN2, grid.stride_P[point_GN]), boxes_G4[:, None])
+        # 3. The threshold of each truth; 4. positive is what reaches it from inside.
+        low_GN2, high_GN2 = center_GN2 - boxes_G4[:, None, :2], boxes_G4[:, None, 2:] - center_GN2
+        inside_GN = (torch.minimum(low_GN2, high_GN2) > 0).all(-1)
+        positive_GN = exists_GN & inside_GN & (iou_GN >= _threshold(iou_GN, exists_GN)[:, None])
+        truth_K, column_K = positive_GN.nonzero().unbind(1)
+        pairs, value_K = Pairs(truth_K, point_GN[truth_K, column_K]), iou_GN[truth_K, column_K]
+        # 5. A contested point goes to the best anchor.
+        if self.force_match:
+            pairs, value_K = self._forced(grid, boxes_G4, pairs, value_K)
+        row_K = best_per_cell(pairs.cells(truth, len(grid)), value_K)
+        positives = pairs[row_K]
+        # 6. Target.
+        score_K = torch.ones_like(value_K[row_K])
+        if self.score == "iou":
+            score_K = iou(predicted(positives, predictions, truth)[1], boxes_G4[positives.truth_M])
+        return assignment(positives, truth, score_K, torch.ones_like(score_K))
+
+    def _nearest(self, grid: PointGrid, boxes_G4: Tensor) -> tuple[Tensor, Tensor]:
+        """The topk nearest points of every level, (G, N), and which of them exist (a level may be small)."""
+        offset_O2 = _offsets(self.topk).to(boxes_G4.device)
+        center_G12 = ((boxes_G4[:, :2] + boxes_G4[:, 2:]) * 0.5)[:, None]
+        stride_L1, last_L2 = grid.stride_L[:, None], (grid.size_L2 - 1).float()
+        # ceil(x - 0.5) rounds a half down: of two nearest cells the lower index.
+        nearest_GL2 = (center_G12 / stride_L1 - 1.0).ceil().clamp(min=0).minimum(last_L2)
+        cell_GLO2 = nearest_GL2[:, :, None] + offset_O2
+        outside_GLO = ((cell_GLO2 < 0) | (cell_GLO2 > last_L2[:, None])).any(-1)
+        step_GLO2 = (cell_GLO2 + 0.5) * stride_L1[:, None] - center_G12[:, None]
+        distance_GLO = step_GLO2.square().sum(-1).masked_fill_(outside_GLO, torch.inf)
+        # The bits of a positive float sort as it does; the offset's number below them breaks ties.
+        key_GLO = distance_GLO.view(torch.int32).long() << 16
+        key_GLO += torch.arange(len(offset_O2), device=key_GLO.device)
+        nearest_GLk = key_GLO.topk(self.topk, largest=False).values & 0xFFFF
+        column_GLk, row_GLk = (
+            cell_GLO2.gather(2, nearest_GLk[..., None].expand(-1, -1, -1, 2)).long().unbind(-1)
+        )
+        point_GLk = grid.start_L[:, None] + row_GLk * grid.size_L2[:, :1] + column_GLk
+        exists_GLk = ~outside_GLO.gather(2, nearest_GLk)
+        return (point_GLk * exists_GLk).flatten(1), exists_GLk.flatten(1)
+
+    def _anchors(self, center_N2: Tensor, stride_N: Tensor) -> Tensor:
+        half_N1 = (stride_N * (self.anchor_scale / 2))[..., None]
+        return torch.cat((center_N2 - half_N1, center_N2 + half_N1), dim=-1)
+
+    def _forced(
+        self, grid: PointGrid, boxes_G4: Tensor, pairs: Pairs, value_K: Tensor
+    ) -> tuple[Pairs, Tensor]:
+        """Adds each truth's best point over the whole grid, with a value that beats every other claim."""
+        best_GL, point_GL = [], []
+        for level, (rows, columns) in zip(grid.level_slices, grid.shapes, strict=True):
+            center_RC2 = grid.centers_P2[level].view(rows, columns, 2)
+            # The overlap of a square and a box is one of columns times one of rows, so each axis alone
+            # finds its first best index.
+            half = grid.stride_P[level][0] * (self.anchor_scale / 2)
+            index_G2 = [
+                _first_best(_overlap(centers, half, boxes_G4[:, axis], boxes_G4[:, axis + 2]))
+                for axis, centers in enumerate((center_RC2[0, :, 0], center_RC2[:, 0, 1]))
+            ]
+            point_GL.append(level.start + index_G2[1] * columns + index_G2[0])
+            best_GL.append(
+                iou(self._anchors(grid.centers_P2[point_GL[-1]], grid.stride_P[point_GL[-1]]), boxes_G4)
+            )
+        iou_GL = torch.stack(best_GL, 1)
+        level_G = _first_best(iou_GL)
+        iou_G, point_G = (
+            t.gather(1, level_G[:, None]).squeeze(1) for t in (iou_GL, torch.stack(point_GL, 1))
+        )
+        truth_G = (iou_G > 0).nonzero().squeeze(1)
+        truth_K = torch.cat((pairs.truth_M, truth_G))
+        # Earlier rows win ties, so the claims go back into the order of their truths.
+        order_K = truth_K.sort(stable=True).indices
+        point_K = torch.cat((pairs.point_M, point_G[truth_G]))
+        value_K = torch.cat((value_K, iou_G[truth_G] + 2.0))
+        return Pairs(truth_K[order_K], point_K[order_K]), value_K[order_K]
+
+
+def _offsets(topk: int) -> Tensor:
+    """The cells (column, row), relative to the nearest, that can be among the topk nearest, (O, 2) float32.
+
+    If a cell is chosen, so is every cell of the rectangle between it and the nearest one, which lies in the
+    grid too: hence (|row| + 1)(|column| + 1) <= topk. Sorted by row, then column: by point.
+    """
+    reach = range(1 - topk, topk)
+    cells = [(j, i) for i in reach for j in reach if (abs(i) + 1) * (abs(j) + 1) <= topk]
+    return torch.tensor(cells, dtype=torch.float32)
+
+
+def _threshold(iou_GN: Tensor, exists_GN: Tensor) -> Tensor:
+    """Mean plus unbiased standard deviation over the candidates that exist, (G,)."""
+    # In float64, so that candidates of equal IoU reach their own mean.
+    iou_GN, exists_GN = iou_GN.double(), exists_GN.double()
+    count_G = exists_GN.sum(1)
+    mean_G = (iou_GN * exists_GN).sum(1) / count_G
+    variance_G = ((iou_GN - mean_G[:, None]).square() * exists_GN).sum(1) / (count_G - 1).clamp(min=1)
+    return mean_G + variance_G.sqrt()
+
+
+def _overlap(centers_N: Tensor, half: Tensor, low_G: Tensor, high_G: Tensor) -> Tensor:
+    low_GN = torch.maximum(centers_N - half, low_G[:, None])
+    return (torch.minimum(centers_N + half, high_G[:, None]) - low_GN).clamp(min=0)
+
+
+def _first_best(value_GN: Tensor) -> Tensor:
+    """The lowest index of the largest value of each row; torch's own argmax promises no order of ties."""
+    best_GN = value_GN == value_GN.amax(1, keepdim=True)
+    index_N = torch.arange(value_GN.shape[1], device=value_GN.device)
+    return torch.where(best_GN, index_N, value_GN.shape[1]).amin(1)

@@ -1,0 +1,81 @@
+"""One-to-few assignment (O2F, arXiv 2303.11567, section 3).
+
+Shape legend: B images, P points, G truths, M candidate pairs, K positives.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from assigners.boxes import iou, power
+from assigners.pairs import assignment, best_per_cell, center_squares, exact, points_within, predicted
+from assigners.pairs import top_per_truth as top
+from assigners.types import Assignment, GroundTruth, PointGrid, Predictions
+
+
+class O2F:
+    """One certain positive per truth and a few soft ones, whose target falls as training goes on.
+
+    The soft positives teach the features early; at the end they are nearly background, so that one
+    detection per object remains and NMS has nothing to do.
+
+    Args:
+        topk: positives per truth before conflicts, the certain one included.
+        alpha: quality q = p^(1 - alpha) x IoU^alpha.
+        center_radius: half side of the centre square, in strides.
+        t_max, t_min: the highest soft target at the start and at the end of training.
+        soft_weight: the weight of a soft positive's classification term.
+    """
+
+    def __init__(
+        self,
+        topk: int = 7,
+        alpha: float = 0.8,
+        center_radius: float = 1.5,
+        t_max: float = 0.6,
+        t_min: float = 0.2,
+        soft_weight: float = 0.4,
+    ) -> None:
+        if topk < 1:
+            raise ValueError(f"topk must be at least 1, got {topk}")
+        if not 0 <= alpha <= 1:
+            raise ValueError(f"alpha must lie in [0, 1], got {alpha}")
+        self.topk, self.alpha, self.center_radius = topk, alpha, center_radius
+        self.t_max, self.t_min, self.soft_weight = t_max, t_min, soft_weight
+
+    def soft_target(self, progress: float) -> float:
+        """T, the highest soft target after this share of training."""
+        return self.t_max + (self.t_min - self.t_max) * progress
+
+    @exact
+    def __call__(
+        self, grid: PointGrid, predictions: Predictions, truth: GroundTruth, progress: float = 0.0
+    ) -> Assignment:
+        """The positives of a batch; `progress` in [0, 1] sets the soft targets."""
+        boxes_G4, truths = truth.boxes_G4.float(), len(truth)
+        # 1. Candidates: the centre square, clipped to the truth.
+        low_GL2, high_GL2 = center_squares(grid, boxes_G4, self.center_radius)
+        low_GL2 = torch.maximum(low_GL2, boxes_G4[:, None, :2])
+        high_GL2 = torch.minimum(high_GL2, boxes_G4[:, None, 2:])
+        pairs = points_within(grid, low_GL2, high_GL2, boxes_G4)
+        # 2. Quality.
+        p_M, boxes_M4 = predicted(pairs, predictions, truth)
+        iou_M = iou(boxes_M4, boxes_G4[pairs.truth_M])
+        q_M = power(p_M, 1 - self.alpha) * power(iou_M, self.alpha)
+        # 3. The best of each truth, where the boxes overlap at all.
+        q_M = torch.where(iou_M > 0, q_M, -1.0)
+        row_K = top(pairs, q_M, self.topk, truths)
+        row_K = row_K[q_M[row_K] >= 0]
+        # 4. A contested point goes to its best claimant.
+        row_K = row_K[best_per_cell(pairs.cells(truth, len(grid))[row_K], q_M[row_K])]
+        # 5. The best of what is left is certain, the others are soft.
+        positives, p_K, q_K = pairs[row_K], p_M[row_K], q_M[row_K]
+        certain_K = torch.zeros_like(row_K, dtype=torch.bool)
+        certain_K[best_per_cell(positives.truth_M, q_K)] = True
+        soft_p_K = p_K.masked_fill(certain_K, 0.0)
+        best_G = p_K.new_zeros(truths).scatter_reduce(0, positives.truth_M, soft_p_K, "amax")
+        tiny = torch.finfo(torch.float32).tiny
+        soft_K = soft_p_K / best_G[positives.truth_M].clamp(min=tiny) * self.soft_target(progress)
+        score_K = torch.where(certain_K, 1.0, soft_K)
+        weight_K = torch.where(certain_K, 1.0, self.soft_weight)
+        return assignment(positives, truth, score_K, weight_K)

@@ -1,0 +1,136 @@
+"""SimOTA assignment (YOLOX, arXiv 2107.08430, section 2; varifocal cost of PicoDet, 2111.00902).
+
+Shape legend: B images, P points, G truths, C classes, M candidate pairs, K positives.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from assigners.boxes import giou, iou
+from assigners.overlaps import overlapping
+from assigners.pairs import (
+    Pairs,
+    assignment,
+    center_squares,
+    exact,
+    points_within,
+    predicted,
+    probability,
+    settle_among_all,
+    top_per_truth,
+)
+from assigners.types import Assignment, GroundTruth, PointGrid, Predictions
+
+PENALTY = 1e5  # far above any real cost, yet small enough that float32 keeps the order of costs beneath it
+LOG_FLOOR = -100.0  # of a probability of exactly 0, as torch's own binary cross entropy has it
+VARIFOCAL_ALPHA, VARIFOCAL_GAMMA = 0.75, 2.0  # 2008.13367, section 3.2
+
+
+class SimOTA:
+    """The cheapest points of each truth, as many as its predictions already deserve.
+
+    Args:
+        center_radius: half side of the centre square, in strides.
+        candidate_topk: how many of the largest IoUs make up the dynamic k.
+        iou_weight, cls_weight: the weights of the two costs.
+        cost: "bce" (YOLOX) or "varifocal" (PicoDet).
+        region: "box_or_center": foreground is inside a truth or in its centre square, and a point not in
+            both pays the penalty. "center": the centre square alone decides (YOLOX's newest head).
+    """
+
+    def __init__(
+        self,
+        center_radius: float = 2.5,
+        candidate_topk: int = 10,
+        iou_weight: float = 3.0,
+        cls_weight: float = 1.0,
+        cost: str = "bce",
+        region: str = "box_or_center",
+    ) -> None:
+        if candidate_topk < 1:
+            raise ValueError(f"candidate_topk must be at least 1, got {candidate_topk}")
+        if cost not in ("bce", "varifocal"):
+            raise ValueError(f'cost must be "bce" or "varifocal", got "{cost}"')
+        if region not in ("box_or_center", "center"):
+            raise ValueError(f'region must be "box_or_center" or "center", got "{region}"')
+        self.center_radius, self.candidate_topk = center_radius, candidate_topk
+        self.iou_weight, self.cls_weight, self.cost, self.region = iou_weight, cls_weight, cost, region
+
+    @exact
+    def __call__(
+        self, grid: PointGrid, predictions: Predictions, truth: GroundTruth, progress: float = 0.0
+    ) -> Assignment:
+        """The positives of a batch; `progress` is ignored."""
+        # 1. Candidates: the truth's own region.
+        pairs, proper_M = self._region(grid, truth.boxes_G4.float())
+        cell_M = pairs.cells(truth, len(grid))
+        # 2. Cost.
+        p_M, boxes_M4 = predicted(pairs, predictions, truth)
+        truth_M4 = truth.boxes_G4.float()[pairs.truth_M]
+        iou_M = iou(boxes_M4, truth_M4)
+        foreground_F, slot_M = cell_M.unique(return_inverse=True)
+        scores_FC = probability(predictions.scores_BPC.flatten(0, 1)[foreground_F])
+        if self.cost == "bce":
+            background_F = -_log(1 - scores_FC).sum(1)
+            cls_M = background_F[slot_M] + _log(1 - p_M) - _log(p_M)
+            box_M = -(iou_M + 1e-7).log()
+        else:
+            background_F = _varifocal_background(scores_FC).sum(1)
+            # A target of 0 is background, for the truth's class too.
+            bce_M = -(iou_M * _log(p_M) + (1 - iou_M) * _log(1 - p_M))
+            own_M = torch.where(iou_M > 0, iou_M * bce_M - _varifocal_background(p_M), 0.0)
+            cls_M = background_F[slot_M] + own_M
+            box_M = 1 - giou(boxes_M4, truth_M4)
+        cost_M = self.cls_weight * cls_M + self.iou_weight * box_M + PENALTY * ~proper_M
+        # 3. The k of each truth, and its k cheapest points.
+        k_G = self._dynamic_k(grid, predictions, truth, foreground_F)
+        row_K = top_per_truth(pairs, -cost_M, k_G, len(truth))
+        # 4. A contested point goes to the cheapest of all truths whose region holds it.
+        row_K = settle_among_all(cell_M, row_K, -cost_M)
+        # 5. Target: the IoU.
+        score_K = iou_M[row_K]
+        return assignment(pairs[row_K], truth, score_K, torch.ones_like(score_K))
+
+    def _region(self, grid: PointGrid, boxes_G4: Tensor) -> tuple[Pairs, Tensor]:
+        """The candidate pairs, and which of them need not pay the penalty."""
+        low_GL2, high_GL2 = center_squares(grid, boxes_G4, self.center_radius)
+        if self.region == "center":
+            pairs = points_within(grid, low_GL2, high_GL2, boxes_G4)
+            return pairs, torch.ones_like(pairs.truth_M, dtype=torch.bool)
+        # Box and square share a centre, so their union lies in the hull; the corners of the hull drop out.
+        hull_low_GL2 = torch.minimum(low_GL2, boxes_G4[:, None, :2])
+        hull_high_GL2 = torch.maximum(high_GL2, boxes_G4[:, None, 2:])
+        pairs = points_within(grid, hull_low_GL2, hull_high_GL2, boxes_G4)
+        center_M2, box_M4 = grid.centers_P2[pairs.point_M], boxes_G4[pairs.truth_M]
+        middle_M2 = (box_M4[:, :2] + box_M4[:, 2:]) * 0.5
+        half_M1 = self.center_radius * grid.stride_P[pairs.point_M, None]
+        in_box_M = ((center_M2 > box_M4[:, :2]) & (center_M2 < box_M4[:, 2:])).all(1)
+        in_square_M = ((center_M2 > middle_M2 - half_M1) & (center_M2 < middle_M2 + half_M1)).all(1)
+        row_M = (in_box_M | in_square_M).nonzero().squeeze(1)
+        return pairs[row_M], (in_box_M & in_square_M)[row_M]
+
+    def _dynamic_k(
+        self, grid: PointGrid, predictions: Predictions, truth: GroundTruth, foreground_F: Tensor
+    ) -> Tensor:
+        """The floored sum of the largest IoUs over all foreground points of the image, (G,), at least 1."""
+        images, points = predictions.boxes_BP4.shape[:2]
+        background_BP = torch.ones(images * points, dtype=torch.bool, device=foreground_F.device)
+        background_BP[foreground_F] = False
+        k_G = torch.ones_like(truth.image_G)
+        for truth_R, _, boxes_RN4 in overlapping(
+            grid, predictions, truth, background_BP.view(images, points)
+        ):
+            iou_RN = iou(boxes_RN4, truth.boxes_G4[truth_R, None].float())
+            largest = iou_RN.topk(min(self.candidate_topk, iou_RN.shape[1]), dim=1).values
+            k_G[truth_R] = largest.sum(1).long().clamp(min=1)
+        return k_G
+
+
+def _log(p: Tensor) -> Tensor:
+    return p.log().clamp(min=LOG_FLOOR)
+
+
+def _varifocal_background(p: Tensor) -> Tensor:
+    return -VARIFOCAL_ALPHA * p.pow(VARIFOCAL_GAMMA) * _log(1 - p)

@@ -1,0 +1,97 @@
+"""TaskAligned assignment (TAL; TOOD, arXiv 2108.07755, section 3.2).
+
+Shape legend: B images, P points, G truths, C classes, M candidate pairs, K positives.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from assigners.boxes import iou, power
+from assigners.overlaps import overlapping
+from assigners.pairs import (
+    Pairs,
+    assignment,
+    best_per_cell,
+    exact,
+    points_within,
+    predicted,
+    probability,
+    rank_key,
+    settle_among_all,
+    top_per_truth,
+)
+from assigners.types import Assignment, GroundTruth, PointGrid, Predictions
+
+SMALLEST = 1e-9  # an alignment at or below this counts as none
+
+
+class TaskAligned:
+    """The points whose prediction is best aligned with the truth in class and in place.
+
+    Args:
+        topk: positives per truth before conflicts.
+        alpha, beta: alignment t = p^alpha x IoU^beta.
+        candidates: "inside" takes the top-k among the points inside the truth, and a contested point goes
+            to the highest IoU of all truths around it (PaddleDetection). "everywhere" takes the top-k over
+            all points, of which those inside stay, and a contested point goes to the highest IoU of its
+            claimants (TOOD).
+    """
+
+    def __init__(
+        self, topk: int = 13, alpha: float = 1.0, beta: float = 6.0, candidates: str = "inside"
+    ) -> None:
+        if topk < 1:
+            raise ValueError(f"topk must be at least 1, got {topk}")
+        if candidates not in ("inside", "everywhere"):
+            raise ValueError(f'candidates must be "inside" or "everywhere", got "{candidates}"')
+        self.topk, self.alpha, self.beta, self.candidates = topk, alpha, beta, candidates
+
+    @exact
+    def __call__(
+        self, grid: PointGrid, predictions: Predictions, truth: GroundTruth, progress: float = 0.0
+    ) -> Assignment:
+        """The positives of a batch; `progress` is ignored."""
+        boxes_G4, truths = truth.boxes_G4.float(), len(truth)
+        # 1. Candidates: the points inside the truth.
+        pairs = points_within(grid, boxes_G4[:, None, :2], boxes_G4[:, None, 2:], boxes_G4)
+        # 2. Alignment.
+        p_M, boxes_M4 = predicted(pairs, predictions, truth)
+        iou_M = iou(boxes_M4, boxes_G4[pairs.truth_M])
+        t_M = power(p_M, self.alpha) * power(iou_M, self.beta)
+        # 3. The best of each truth; 4. one truth per point.
+        cell_M = pairs.cells(truth, len(grid))
+        if self.candidates == "inside":
+            row_K = top_per_truth(pairs, t_M, self.topk, truths)
+            row_K = row_K[t_M[row_K] > SMALLEST]
+            row_K = settle_among_all(cell_M, row_K, iou_M)
+        else:
+            row_K = self._top_everywhere(grid, pairs, predictions, truth)
+            row_K = row_K[t_M[row_K] > SMALLEST]
+            row_K = row_K[best_per_cell(cell_M[row_K], iou_M[row_K])]
+        # 5. Targets: the alignment, scaled so that the best of a truth reaches its best IoU.
+        truth_K, t_K, iou_K = pairs.truth_M[row_K], t_M[row_K], iou_M[row_K]
+        best_t_G = t_K.new_zeros(truths).scatter_reduce(0, truth_K, t_K, "amax")
+        best_iou_G = t_K.new_zeros(truths).scatter_reduce(0, truth_K, iou_K, "amax")
+        # A point won by IoU alone can have t = 0 and be all that its truth has.
+        score_K = t_K / best_t_G[truth_K].clamp(min=torch.finfo(torch.float32).tiny) * best_iou_G[truth_K]
+        return assignment(pairs[row_K], truth, score_K, torch.ones_like(score_K))
+
+    def _top_everywhere(
+        self, grid: PointGrid, pairs: Pairs, predictions: Predictions, truth: GroundTruth
+    ) -> Tensor:
+        """The rows of the pairs that are among the top-k of their truth over all points of the image."""
+        points = len(grid)
+        keys = [pairs.truth_M[:0]]
+        for truth_R, point_RN, boxes_RN4 in overlapping(grid, predictions, truth):
+            at = truth.image_G[truth_R, None], point_RN, truth.labels_G[truth_R, None]
+            p_RN = probability(predictions.scores_BPC[at])
+            iou_RN = iou(boxes_RN4, truth.boxes_G4[truth_R, None].float())
+            t_RN = power(p_RN, self.alpha) * power(iou_RN, self.beta)
+            # The complement of the point below the bits of t: ties to the lower point.
+            key_RN = (rank_key(t_RN) << 30) + (2**30 - 1 - point_RN)
+            best_Rk = key_RN.topk(min(self.topk, key_RN.shape[1]), dim=1).indices
+            keys.append((truth_R[:, None] * points + point_RN.gather(1, best_Rk)).flatten())
+        key_M = pairs.truth_M * points + pairs.point_M
+        return torch.isin(key_M, torch.cat(keys)).nonzero().squeeze(1)

@@ -1,0 +1,184 @@
+"""What every assigner takes and returns.
+
+Shape legend:
+    B images, P points of all L FPN levels, G truths of the whole batch (flat, no padding), C classes,
+    K positives. A trailing 2 or 4 is a point (x, y) or a box (x1, y1, x2, y2) in pixels of the network input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class PointGrid:
+    """The points of all FPN levels of one network input, level after level, row after row.
+
+    Point (i, j) of stride s sits at ((j + 0.5) s, (i + 0.5) s).
+
+    Attributes:
+        centers_P2: float32, x and y in pixels.
+        stride_P: float32, the stride of each point's level.
+        level_slices: where each level lies in P.
+        strides: the stride of each level.
+        shapes: (rows, columns) of each level.
+        height, width: of the network input in pixels.
+    """
+
+    centers_P2: Tensor
+    stride_P: Tensor
+    level_slices: tuple[slice, ...]
+    strides: tuple[int, ...]
+    shapes: tuple[tuple[int, int], ...]
+    height: int
+    width: int
+
+    @classmethod
+    def for_image(
+        cls, height: int, width: int, strides: Sequence[int], device: torch.device | str | None = None
+    ) -> PointGrid:
+        """Lays ceil(height / s) x ceil(width / s) points for each stride s.
+
+        Raises:
+            ValueError: if the image has no extent or a stride is not positive.
+        """
+        if height < 1 or width < 1 or not strides or min(strides) < 1:
+            raise ValueError(
+                f"a grid needs a positive height, width and strides, got {height}x{width}, {tuple(strides)}"
+            )
+        centers, stride_of_point, slices, shapes, start = [], [], [], [], 0
+        for stride in strides:
+            rows, columns = -(-height // stride), -(-width // stride)
+            y = (torch.arange(rows, device=device, dtype=torch.float32) + 0.5) * stride
+            x = (torch.arange(columns, device=device, dtype=torch.float32) + 0.5) * stride
+            grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
+            centers.append(torch.stack((grid_x, grid_y), dim=-1).reshape(-1, 2))
+            stride_of_point.append(torch.full((rows * columns,), float(stride), device=device))
+            slices.append(slice(start, start + rows * columns))
+            shapes.append((rows, columns))
+            start += rows * columns
+        return cls(
+            torch.cat(centers),
+            torch.cat(stride_of_point),
+            tuple(slices),
+            tuple(strides),
+            tuple(shapes),
+            height,
+            width,
+        )
+
+    def __len__(self) -> int:
+        return len(self.stride_P)
+
+    @cached_property
+    def stride_L(self) -> Tensor:
+        """The stride of each level, (L,) float32."""
+        return torch.tensor(self.strides, dtype=torch.float32, device=self.stride_P.device)
+
+    @cached_property
+    def size_L2(self) -> Tensor:
+        """Columns and rows of each level, (L, 2) int64: in the order of x and y."""
+        return torch.tensor([s[::-1] for s in self.shapes], device=self.stride_P.device)
+
+    @cached_property
+    def start_L(self) -> Tensor:
+        """The first point of each level, (L,) int64."""
+        return torch.tensor([s.start for s in self.level_slices], device=self.stride_P.device)
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """The truths of a batch, flat.
+
+    Attributes:
+        boxes_G4: float32, pixels of the network input.
+        labels_G: int64, 0 to C - 1.
+        image_G: int64, sorted: which image of the batch each truth belongs to.
+    """
+
+    boxes_G4: Tensor
+    labels_G: Tensor
+    image_G: Tensor
+
+    @classmethod
+    def from_list(cls, images: Sequence[tuple[Tensor, Tensor]]) -> GroundTruth:
+        """From one (boxes_N4, labels_N) per image. Images without boxes are welcome; every row is kept."""
+        if not images:
+            return cls(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long))
+        count_B = torch.tensor([len(labels) for _, labels in images])
+        boxes_G4 = torch.cat([boxes.reshape(-1, 4).float() for boxes, _ in images])
+        labels_G = torch.cat([labels.reshape(-1).long() for _, labels in images])
+        if len(boxes_G4) != len(labels_G):
+            raise ValueError(f"{len(boxes_G4)} boxes but {len(labels_G)} labels")
+        image_G = torch.repeat_interleave(torch.arange(len(images)), count_B).to(boxes_G4.device)
+        return cls(boxes_G4, labels_G, image_G)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> GroundTruth:
+        """The same truths on another device."""
+        move = [t.to(device, non_blocking=non_blocking) for t in (self.boxes_G4, self.labels_G, self.image_G)]
+        return GroundTruth(*move)
+
+    def pin_memory(self) -> GroundTruth:
+        """The same truths in page-locked memory; the loader calls this where a GPU is used."""
+        return GroundTruth(self.boxes_G4.pin_memory(), self.labels_G.pin_memory(), self.image_G.pin_memory())
+
+    def __len__(self) -> int:
+        return len(self.labels_G)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What the detector says now, detached from the graph.
+
+    Attributes:
+        scores_BPC: the probability that inference uses (class x quality where a quality branch is
+            multiplied in), in [0, 1].
+        boxes_BP4: pixels of the network input.
+    """
+
+    scores_BPC: Tensor
+    boxes_BP4: Tensor
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One row per positive (image, point), sorted by (image, point). Everything else is background.
+
+    Attributes:
+        image_K, point_K: int64, which point of which image.
+        truth_K: int64, the row of `GroundTruth` that the point answers for.
+        score_K: float32 in [0, 1], the classification target for the truth's class.
+        weight_K: float32, the weight of the point's classification term.
+    """
+
+    image_K: Tensor
+    point_K: Tensor
+    truth_K: Tensor
+    score_K: Tensor
+    weight_K: Tensor
+
+    def __len__(self) -> int:
+        return len(self.truth_K)
+
+    def dense(self, images: int, points: int) -> Tensor:
+        """The truth row of every point, (B, P) int64, -1 for background."""
+        truth_BP = self.truth_K.new_full((images, points), -1)
+        truth_BP[self.image_K, self.point_K] = self.truth_K
+        return truth_BP
+
+    def labels(self, truth: GroundTruth, images: int, points: int, background: int = -1) -> Tensor:
+        """The class of every point, (B, P) int64, `background` where there is none."""
+        label_BP = self.truth_K.new_full((images, points), background)
+        label_BP[self.image_K, self.point_K] = truth.labels_G[self.truth_K]
+        return label_BP
+
+    def targets(self, truth: GroundTruth, images: int, points: int, classes: int) -> Tensor:
+        """The soft one-hot targets of every point, (B, P, C) float32."""
+        target_BPC = self.score_K.new_zeros(images, points, classes)
+        target_BPC[self.image_K, self.point_K, truth.labels_G[self.truth_K]] = self.score_K
+        return target_BPC

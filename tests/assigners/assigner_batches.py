@@ -1,0 +1,130 @@
+"""Random batches for the assigners.
+
+Coordinates are multiples of 1/4 and scores of 1/64, so that float32 holds areas and IoUs' numerators
+exactly and ties are true ties. Truths come from hypothesis (they shrink), predictions from a drawn seed.
+"""
+
+import math
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor
+
+from assigners import GroundTruth, PointGrid, Predictions
+
+STRIDES = [(8, 16, 32), (4, 8), (8,), (16, 64), (5, 10), (32, 8), (64,)]
+PROPER = ("any", "copy", "on a point", "huge")
+DEGENERATE = ("flat", "inverted", "nan", "infinite")
+KINDS = (*PROPER, *PROPER, "tiny", "tiny", "outside", "degenerate")
+
+
+class Batch:
+    """The three inputs of an assigner, with a short repr, since hypothesis prints every batch that fails."""
+
+    def __init__(
+        self, grid: PointGrid, predictions: Predictions, truth: GroundTruth, images: int, style: str
+    ) -> None:
+        self.grid, self.predictions, self.truth = grid, predictions, truth
+        self.images, self.style = images, style
+
+    def __repr__(self) -> str:
+        truth = self.truth
+        table = [t.tolist() for t in (truth.image_G, truth.labels_G, truth.boxes_G4)]
+        cells = f"{self.grid.shapes} of {self.grid.strides}"
+        return f"<{self.images} images, {cells}, {self.style}, truths {list(zip(*table, strict=True))}>"
+
+
+@st.composite
+def batches(
+    draw: st.DrawFn,
+    kinds: tuple[str, ...] = KINDS,
+    styles: tuple[str, ...] = ("near", "coarse", "constant", "broken"),
+) -> Batch:
+    """Up to three images with up to 12 truths each, of any size, on one to three levels."""
+    height, width = draw(st.integers(1, 90)), draw(st.integers(1, 90))
+    grid = PointGrid.for_image(height, width, draw(st.sampled_from(STRIDES)))
+    classes = draw(st.integers(1, 3))
+    images = []
+    for _ in range(draw(st.integers(1, 3))):
+        boxes: list[list[float]] = []
+        for _ in range(draw(st.sampled_from((0, 1, 2, 3, 5, 12)))):
+            boxes.append(draw(_box(draw(st.sampled_from(kinds)), boxes, grid, height, width)))
+        labels = [draw(st.integers(0, classes - 1)) for _ in boxes]
+        images.append((torch.tensor(boxes).reshape(-1, 4), torch.tensor(labels, dtype=torch.long)))
+    style = draw(st.sampled_from(styles))
+    predictions = random_predictions(grid, images, classes, style, seed=draw(st.integers(0, 10**6)))
+    return Batch(grid, predictions, GroundTruth.from_list(images), len(images), style)
+
+
+@st.composite
+def _box(
+    draw: st.DrawFn, kind: str, earlier: list[list[float]], grid: PointGrid, height: int, width: int
+) -> list[float]:
+    if kind == "degenerate":
+        kind = draw(st.sampled_from(DEGENERATE))
+
+    def quarters(low: int, high: int) -> float:
+        return draw(st.integers(4 * low, 4 * high)) / 4
+
+    x, y = quarters(-12, width), quarters(-12, height)
+    w, h = quarters(1, width + 24), quarters(1, height + 24)
+    if kind == "copy" and earlier:
+        return list(draw(st.sampled_from(earlier)))
+    if kind == "on a point":  # symmetric around a point: ties in distance and in anchor IoU
+        x, y = grid.centers_P2[draw(st.integers(0, len(grid) - 1))].tolist()
+        return [x - w / 2, y - h / 2, x + w / 2, y + h / 2]
+    if kind == "huge":
+        return [-quarters(0, 40), -quarters(0, 40), width + quarters(0, 40), height + quarters(0, 40)]
+    if kind == "tiny":
+        return [x, y, x + draw(st.integers(1, 8)) / 4, y + draw(st.integers(1, 8)) / 4]
+    if kind == "outside":
+        x, y = x + draw(st.sampled_from((-1, 1))) * (width + 64), y - height
+        return [x, y, x + w, y + h]
+    if kind == "flat":
+        return [x, y, x, y + h]
+    if kind == "inverted":
+        return [x + w, y, x, y + h]
+    box = [x, y, x + w, y + h]
+    if kind in ("nan", "infinite"):
+        bad = math.nan if kind == "nan" else draw(st.sampled_from((math.inf, -math.inf)))
+        box[draw(st.integers(0, 3))] = bad
+    return box
+
+
+def random_predictions(
+    grid: PointGrid, images: list[tuple[Tensor, Tensor]], classes: int, style: str, seed: int
+) -> Predictions:
+    """Predictions of one style for images of (boxes, labels).
+
+    near: boxes around their points, some exactly a truth, some of no size; scores with exact 0 and 1.
+    poor: like near, but no box is exactly a truth.
+    coarse: few distinct boxes and scores, for many exact ties.
+    constant: every point says the same, and no box has a size.
+    broken: like near, with NaN and infinity among the boxes and NaN among the scores.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def chance(probability: float) -> Tensor:
+        return torch.rand(len(images), len(grid), generator=generator) < probability
+
+    shape = (len(images), len(grid), 4)
+    center_BP4 = grid.centers_P2.repeat(1, 2).expand(shape)
+    if style == "constant":
+        return Predictions(torch.full((*shape[:2], classes), 0.5), center_BP4.clone())
+    reach_BP4 = grid.stride_P[:, None] * torch.randint(0, 17, shape, generator=generator) / 4
+    boxes_BP4 = center_BP4 + reach_BP4 * torch.tensor([-1.0, -1.0, 1.0, 1.0])
+    copied_BP = chance({"coarse": 0.7, "poor": 0.0}.get(style, 0.25))
+    for image, (truths_N4, _) in enumerate(images):
+        usable_N4 = truths_N4[truths_N4.isfinite().all(1)]
+        if len(usable_N4):
+            pick_P = torch.randint(len(usable_N4), (len(grid),), generator=generator)
+            boxes_BP4[image] = torch.where(copied_BP[image, :, None], usable_N4[pick_P], boxes_BP4[image])
+    boxes_BP4 = torch.where(chance(0.05)[..., None], center_BP4, boxes_BP4)
+    steps = 2 if style == "coarse" else 64
+    scores_BPC = torch.randint(0, steps + 1, (*shape[:2], classes), generator=generator) / steps
+    scores_BPC = torch.where(chance(0.08)[..., None], scores_BPC.round(), scores_BPC)
+    if style == "broken":
+        for value in (math.nan, math.inf, -math.inf):
+            boxes_BP4[..., 2] = torch.where(chance(0.05), value, boxes_BP4[..., 2])
+        scores_BPC[..., 0] = torch.where(chance(0.1), math.nan, scores_BPC[..., 0])
+    return Predictions(scores_BPC, boxes_BP4)

@@ -1,0 +1,68 @@
+"""Every variant of every assigner, with the oracle that it is held to."""
+
+from functools import partial
+
+import torch
+from assigner_batches import Batch, random_predictions
+from assigner_check import Assigner, Oracle
+from oracle_atss import atss
+from oracle_o2f import o2f
+from oracle_simota import simota
+from oracle_task_aligned import task_aligned
+from torch import Tensor
+
+from assigners import ATSS, O2F, GroundTruth, PointGrid, Predictions, SimOTA, TaskAligned
+
+GRID = PointGrid.for_image(64, 96, (8, 16, 32))
+BOX = [2.0, 2.0, 74.0, 50.0]
+
+CASES: dict[str, tuple[Assigner, Oracle]] = {
+    "atss": (ATSS(), atss),
+    "atss-iou": (ATSS(score="iou"), partial(atss, score="iou")),
+    "atss-force": (ATSS(score="iou", force_match=True), partial(atss, score="iou", force_match=True)),
+    "simota": (SimOTA(), simota),
+    "simota-varifocal": (
+        SimOTA(cost="varifocal", iou_weight=6.0),
+        partial(simota, cost="varifocal", iou_weight=6.0),
+    ),
+    "simota-center": (
+        SimOTA(region="center", center_radius=1.5),
+        partial(simota, region="center", center_radius=1.5),
+    ),
+    "tal": (TaskAligned(), task_aligned),
+    "tal-everywhere": (TaskAligned(candidates="everywhere"), partial(task_aligned, candidates="everywhere")),
+    "o2f": (O2F(), o2f),
+}
+
+
+def truths(*images: list[list[float]], label: int = 0) -> GroundTruth:
+    """One list of boxes per image, all of one class."""
+    pairs = [(torch.tensor(boxes).reshape(-1, 4), torch.full((len(boxes),), label)) for boxes in images]
+    return GroundTruth.from_list(pairs)
+
+
+def copies(grid: PointGrid, *boxes: list[float] | None, score: float = 0.5, classes: int = 2) -> Predictions:
+    """Every point of image i predicts boxes[i] exactly; None stands for boxes of no size at the points."""
+    center_P4 = grid.centers_P2.repeat(1, 2)
+    boxes_BP4 = [center_P4 if box is None else torch.tensor(box).expand(len(grid), 4) for box in boxes]
+    return Predictions(torch.full((len(boxes), len(grid), classes), score), torch.stack(boxes_BP4))
+
+
+def crowd(images: int, count: int, size: int, seed: int = 0) -> list[tuple[Tensor, Tensor]]:
+    """`count` boxes of 3 to 60 px per image in a square image, coordinates multiples of 1/4, 3 classes."""
+    generator = torch.Generator().manual_seed(seed)
+    result = []
+    for _ in range(images):
+        corner_N2 = torch.randint(0, 4 * size, (count, 2), generator=generator) / 4
+        extent_N2 = torch.randint(12, 240, (count, 2), generator=generator) / 4
+        labels_N = torch.randint(0, 3, (count,), generator=generator)
+        result.append((torch.cat((corner_N2, corner_N2 + extent_N2), dim=1), labels_N))
+    return result
+
+
+def crowded(images: int = 3, count: int = 20, style: str = "near", seed: int = 0) -> Batch:
+    """Many boxes, and an image without any in the middle."""
+    pairs = crowd(images, count, 96, seed)
+    pairs[images // 2] = (torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
+    predictions = random_predictions(GRID, pairs, 3, style, seed)
+    return Batch(GRID, predictions, GroundTruth.from_list(pairs), images, style)

@@ -1,0 +1,96 @@
+"""TaskAligned against its oracle, and cases that a person can follow."""
+
+from functools import partial
+
+import pytest
+import torch
+from assigner_cases import CASES, copies, truths
+from assigner_check import agree, rows
+from oracle_task_aligned import task_aligned
+
+from assigners import PointGrid, Predictions, TaskAligned
+
+
+@pytest.mark.parametrize("name", ["tal", "tal-everywhere"])
+def test_agrees_with_the_oracle(name: str) -> None:
+    agree(*CASES[name])
+
+
+@pytest.mark.parametrize("candidates", ["inside", "everywhere"])
+@pytest.mark.parametrize(("topk", "alpha", "beta"), [(1, 1.0, 6.0), (3, 0.5, 2.0), (500, 2.0, 1.0)])
+def test_options_agree_with_the_oracle(candidates: str, topk: int, alpha: float, beta: float) -> None:
+    options = {"topk": topk, "alpha": alpha, "beta": beta, "candidates": candidates}
+    agree(TaskAligned(**options), partial(task_aligned, **options), examples=25, decided=0.5)
+
+
+def test_the_k_best_inside_points_and_their_scores() -> None:
+    grid = PointGrid.for_image(8, 32, (8,))
+    box = [0.0, 0.0, 32.0, 8.0]
+    scores = torch.tensor([[[0.25], [1.0], [0.5], [0.75]]])
+    boxes = torch.tensor([[box, [0.0, 0.0, 16.0, 8.0], box, [0.0, 0.0, 24.0, 8.0]]])
+    # t = .25, 1/64, .5, .75^7 = .1335; the best of them has t .5, the best IoU is 1
+    found = rows(TaskAligned(topk=3)(grid, Predictions(scores, boxes), truths([box])))
+    assert {key: row[0] for key, row in found.items()} == {(0, 0): 0, (0, 2): 0, (0, 3): 0}
+    assert [found[0, p][1] for p in (0, 2, 3)] == pytest.approx([0.5, 1.0, 0.75**7 / 0.5])
+    assert all(row[2] == 1.0 for row in found.values())
+
+
+def test_ties_go_to_the_lower_points() -> None:
+    grid = PointGrid.for_image(64, 64, (8,))
+    box = [0.0, 0.0, 64.0, 64.0]
+    assert TaskAligned()(grid, copies(grid, box), truths([box])).point_K.tolist() == list(range(13))
+
+
+@pytest.mark.parametrize("candidates", ["inside", "everywhere"])
+@pytest.mark.parametrize("points", [33, 37])
+def test_ties_hold_whatever_the_iou(candidates: str, points: int) -> None:
+    """Equal points must get equal t wherever they lie in a long tensor (SIMD body or tail)."""
+    grid, width = PointGrid.for_image(8, 8 * points, (8,)), 8.0 * points
+    for height in range(20, 64):
+        predictions = copies(grid, [0.0, 0.0, width, height / 8])
+        found = TaskAligned(candidates=candidates)(grid, predictions, truths([[0.0, 0.0, width, 8.0]]))
+        assert found.point_K.tolist() == list(range(13)), height
+
+
+def test_conflict_goes_to_the_highest_iou_not_the_highest_t() -> None:
+    grid = PointGrid.for_image(8, 8, (8,))
+    first, second = [0.0, 0.0, 8.0, 6.0], [0.0, 0.0, 8.0, 8.0]
+    truth = truths([first, second])
+    truth.labels_G[1] = 1
+    predictions = Predictions(torch.tensor([[[1.0, 0.01]]]), torch.tensor([[[0.0, 0.0, 8.0, 7.5]]]))
+    for candidates in ("inside", "everywhere"):
+        found = TaskAligned(candidates=candidates)(grid, predictions, truth)
+        assert found.truth_K.tolist() == [1]  # IoU 7.5/8 against 6/7.5
+
+
+def test_a_truth_that_did_not_claim_may_win_a_contested_point() -> None:
+    """With "inside" only: all truths that the point lies inside take part."""
+    grid = PointGrid.for_image(8, 16, (8,))
+    third = [0.0, 0.0, 16.0, 8.0]  # its one claim (topk 1) is point 1, where its t is highest
+    truth = truths([[0.0, 0.0, 9.0, 8.0], [0.0, 0.0, 8.0, 8.0], third])
+    truth.labels_G[2] = 1
+    scores = torch.tensor([[[1.0, 0.25], [1.0, 1.0]]])
+    boxes = torch.tensor([[[0.0, 0.0, 13.0, 8.0], third]])
+    inside = TaskAligned(topk=1)(grid, Predictions(scores, boxes), truth)
+    assert inside.truth_K.tolist() == [2, 2]
+    everywhere = TaskAligned(topk=1, candidates="everywhere")(grid, Predictions(scores, boxes), truth)
+    assert everywhere.dense(1, 2).tolist()[0][1] == 2
+
+
+def test_everywhere_lets_outside_points_use_up_the_k() -> None:
+    grid = PointGrid.for_image(8, 32, (8,))
+    box = [0.0, 0.0, 8.0, 8.0]
+    scores = torch.tensor([[[0.5], [1.0], [1.0], [0.25]]])
+    predictions = Predictions(scores, torch.tensor(box).expand(1, 4, 4))
+    assert TaskAligned(topk=2)(grid, predictions, truths([box])).point_K.tolist() == [0]
+    assert len(TaskAligned(topk=2, candidates="everywhere")(grid, predictions, truths([box]))) == 0
+    assert len(TaskAligned(topk=3, candidates="everywhere")(grid, predictions, truths([box]))) == 1
+
+
+@pytest.mark.parametrize("candidates", ["inside", "everywhere"])
+def test_nothing_aligned_nothing_positive(candidates: str) -> None:
+    grid = PointGrid.for_image(32, 32, (8,))
+    box = [0.0, 0.0, 32.0, 32.0]
+    assigner = TaskAligned(candidates=candidates)
+    assert len(assigner(grid, copies(grid, box, score=0.0), truths([box]))) == 0
+    assert len(assigner(grid, copies(grid, None, score=1.0), truths([box]))) == 0

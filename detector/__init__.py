@@ -1,0 +1,1 @@
+"""The detector: backbone, neck, head, criterion and the selection of detections."""

@@ -1,0 +1,135 @@
+"""The loss of a batch: classification over all points, boxes and centerness over the positives.
+
+Shape legend: B images, P points, C classes, G truths of the batch, K positives.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits as bce
+
+from assigners.types import Assignment, GroundTruth
+from detector.decode import boxes_from_distances, joint_logits
+from detector.detector import Outputs
+from detector.fcos_head import QUALITIES
+from detector.losses import ClassificationLoss, Focal, QualityFocal, SoftFocal, Varifocal, giou_loss
+from errors import UsageError
+
+CLASSIFICATION: dict[str, type[ClassificationLoss]] = {
+    "focal": Focal,
+    "quality_focal": QualityFocal,
+    "varifocal": Varifocal,
+    "soft_focal": SoftFocal,
+}
+BOX_WEIGHTS = ("one", "score", "centerness")
+NORMALIZERS = ("positives", "scores")
+
+
+class Criterion:
+    """Turns outputs, truths and an assignment into losses; it does not care which assigner it was.
+
+    Every trainable parameter gets a finite gradient on every batch, zero where there is nothing to learn:
+    sums over no positives keep their graph.
+
+    Args:
+        classification: "focal", "quality_focal", "varifocal" or "soft_focal".
+        cls_gain, box_gain, quality_gain: factors of the three losses.
+        box_weight: weight of a positive's box: "one", its "score", or the "centerness" of its point.
+        normalizer: what divides the classification loss: the number of "positives" or the sum of "scores".
+        quality: the head's branch. "implicit" puts the classification loss on class x quality.
+
+    Raises:
+        UsageError: for an unknown name.
+    """
+
+    def __init__(
+        self,
+        classification: str,
+        cls_gain: float = 1.0,
+        box_gain: float = 2.0,
+        box_weight: str = "one",
+        normalizer: str = "positives",
+        quality_gain: float = 1.0,
+        quality: str = "none",
+    ) -> None:
+        _check("classification", classification, tuple(CLASSIFICATION))
+        _check("box_weight", box_weight, BOX_WEIGHTS)
+        _check("normalizer", normalizer, NORMALIZERS)
+        _check("quality", quality, QUALITIES)
+        self.classification = CLASSIFICATION[classification]()
+        self.cls_gain = cls_gain
+        self.box_gain = box_gain
+        self.box_weight = box_weight
+        self.normalizer = normalizer
+        self.quality_gain = quality_gain
+        self.quality = quality
+
+    def __call__(self, outputs: Outputs, truth: GroundTruth, assignment: Assignment) -> dict[str, Tensor]:
+        """Scalars to be summed: "cls", "box" and, for centerness only, "quality".
+
+        With torch.distributed every rank must call this for every batch: the normalisers are averaged over
+        the ranks, as DDP averages the gradients.
+
+        Raises:
+            ValueError: if the outputs have no quality and the criterion needs one, or the other way round.
+        """
+        if (outputs.quality_BP is None) != (self.quality == "none"):
+            has = "no quality" if outputs.quality_BP is None else "a quality"
+            raise ValueError(f"the outputs have {has}, but the criterion was made for quality={self.quality}")
+        at = (assignment.image_K, assignment.point_K)
+        centers_K2 = outputs.grid.centers_P2[assignment.point_K]
+        targets_K4 = truth.boxes_G4[assignment.truth_K]
+        centerness_K = target_centerness(centers_K2, targets_K4)
+        weight_K = {
+            "one": torch.ones_like(centerness_K),
+            "score": assignment.score_K,
+            "centerness": centerness_K,
+        }[self.box_weight]
+        count = centerness_K.new_tensor(float(len(assignment)))
+        cls_count = count if self.normalizer == "positives" else assignment.score_K.sum()
+        counts = _mean_over_ranks(torch.stack((cls_count, weight_K.sum(), count))).clamp(min=1.0)
+
+        logits_BPC = outputs.logits_BPC
+        if self.quality == "implicit":
+            logits_BPC = joint_logits(logits_BPC, outputs.quality_BP)
+        logits_K = logits_BPC[(*at, truth.labels_G[assignment.truth_K])]
+        # Background everywhere, then exchanged at the positives: no one-hot target of (B, P, C).
+        cls = self.classification.background(logits_BPC).sum()
+        cls = cls - self.classification.background(logits_K).sum()
+        cls = cls + self.classification.positive(logits_K, assignment.score_K, assignment.weight_K).sum()
+
+        giou_K = giou_loss(boxes_from_distances(centers_K2, outputs.distances_BP4[at]), targets_K4)
+        losses = {
+            "cls": self.cls_gain * cls / counts[0],
+            "box": self.box_gain * (weight_K * giou_K).sum() / counts[1],
+        }
+        if self.quality == "centerness":
+            assert outputs.quality_BP is not None
+            quality = bce(outputs.quality_BP[at], centerness_K, reduction="sum")
+            losses["quality"] = self.quality_gain * quality / counts[2]
+        return losses
+
+
+def target_centerness(centers_K2: Tensor, boxes_K4: Tensor) -> Tensor:
+    """How central each point lies in its box, 1 in the middle, 0 on a side or outside.
+
+    sqrt(min(l, r) / max(l, r) x min(t, b) / max(t, b)): FCOS, arXiv 1904.01355, equation 3.
+    """
+    near_K2 = (centers_K2 - boxes_K4[:, :2]).clamp(min=0)
+    far_K2 = (boxes_K4[:, 2:] - centers_K2).clamp(min=0)
+    smaller, larger = torch.minimum(near_K2, far_K2), torch.maximum(near_K2, far_K2)
+    return (smaller / larger.clamp(min=1e-6)).prod(dim=1).sqrt()
+
+
+def _check(option: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise UsageError(f"loss.{option}={value} must be one of {', '.join(known)}.")
+
+
+def _mean_over_ranks(values: Tensor) -> Tensor:
+    if not (dist.is_available() and dist.is_initialized()):
+        return values
+    dist.all_reduce(values)
+    return values / dist.get_world_size()

@@ -1,0 +1,208 @@
+"""The criterion against a plain loop over points and classes, and on empty batches."""
+
+import math
+from itertools import product
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits as bce
+
+from assigners.types import Assignment, GroundTruth, PointGrid
+from detector import criterion as criterion_module
+from detector.criterion import CLASSIFICATION, Criterion, target_centerness
+from detector.decode import joint_logits
+from detector.detector import Outputs, build_detector
+from detector.losses import giou_loss
+from errors import UsageError
+
+GRID = PointGrid.for_image(32, 32, (8, 16))
+TRUTH = GroundTruth(
+    torch.tensor([[2.0, 3, 21, 30], [1, 1, 15, 9], [5, 2, 31, 31]]),
+    torch.tensor([2, 0, 1]),
+    torch.tensor([0, 0, 2]),
+)
+ASSIGNMENT = Assignment(
+    image_K=torch.tensor([0, 0, 0, 2]),
+    point_K=torch.tensor([0, 5, 9, 17]),
+    truth_K=torch.tensor([1, 0, 0, 2]),
+    score_K=torch.tensor([1.0, 0.9, 0.3, 0.7]),
+    weight_K=torch.tensor([1.0, 1.0, 0.4, 0.4]),
+)
+NOTHING = Assignment(*(torch.zeros(0, dtype=torch.long) for _ in range(3)), torch.zeros(0), torch.zeros(0))
+NO_TRUTH = GroundTruth(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long))
+
+
+def _outputs(quality: bool) -> Outputs:
+    generator = torch.Generator().manual_seed(0)
+    points = len(GRID)
+    return Outputs(
+        GRID,
+        2 * torch.randn(3, points, 3, generator=generator),
+        15 * torch.rand(3, points, 4, generator=generator) + 0.5,
+        torch.randn(3, points, generator=generator) if quality else None,
+    )
+
+
+def _centerness(point: int, truth: int) -> float:
+    x, y = GRID.centers_P2[point].tolist()
+    x1, y1, x2, y2 = TRUTH.boxes_G4[truth].tolist()
+    sides = [x - x1, x2 - x], [y - y1, y2 - y]
+    return (
+        math.sqrt(max(0.0, math.prod(min(pair) / max(pair) for pair in sides)))
+        if min(map(min, sides)) > 0
+        else 0.0
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "box_weight", "normalizer", "quality"),
+    [
+        *product(CLASSIFICATION, ["one"], ["positives"], ["none"]),
+        *product(["varifocal"], ["one", "score", "centerness"], ["positives", "scores"], ["none"]),
+        *product(["focal", "soft_focal"], ["centerness"], ["positives"], ["centerness", "implicit"]),
+    ],
+)
+def test_against_a_plain_loop(name: str, box_weight: str, normalizer: str, quality: str) -> None:
+    outputs = _outputs(quality != "none")
+    got = Criterion(name, 1.5, 2.5, box_weight, normalizer, 0.5, quality)(outputs, TRUTH, ASSIGNMENT)
+    loss = CLASSIFICATION[name]()
+    logits = joint_logits(outputs.logits_BPC, outputs.quality_BP if quality == "implicit" else None)
+    row_of = {
+        (int(i), int(p)): k
+        for k, (i, p) in enumerate(zip(ASSIGNMENT.image_K, ASSIGNMENT.point_K, strict=True))
+    }
+    cls = box = weights = quality_sum = 0.0
+    for image, point, label in product(range(3), range(len(GRID)), range(3)):
+        logit = logits[image, point, label].reshape(1)
+        k = row_of.get((image, point))
+        if k is not None and TRUTH.labels_G[ASSIGNMENT.truth_K[k]] == label:
+            cls += loss.positive(logit, ASSIGNMENT.score_K[k : k + 1], ASSIGNMENT.weight_K[k : k + 1]).item()
+        else:
+            cls += loss.background(logit).item()
+    for (image, point), k in row_of.items():
+        truth = int(ASSIGNMENT.truth_K[k])
+        center = _centerness(point, truth)
+        weight = {"one": 1.0, "score": ASSIGNMENT.score_K[k].item(), "centerness": center}[box_weight]
+        distance = outputs.distances_BP4[image, point]
+        middle = GRID.centers_P2[point]
+        predicted = torch.cat((middle - distance[:2], middle + distance[2:]))
+        box += weight * giou_loss(predicted[None], TRUTH.boxes_G4[truth][None]).item()
+        weights += weight
+        if quality == "centerness":
+            assert outputs.quality_BP is not None
+            quality_sum += bce(outputs.quality_BP[image, point], torch.tensor(center)).item()
+    count = 4 if normalizer == "positives" else 2.9
+    expected = {"cls": 1.5 * cls / count, "box": 2.5 * box / max(1.0, weights)}
+    if quality == "centerness":
+        expected["quality"] = 0.5 * quality_sum / 4
+    assert got.keys() == expected.keys()
+    for key, value in expected.items():
+        assert got[key].shape == ()
+        assert got[key].item() == pytest.approx(value, rel=1e-4)
+
+
+def test_sums_below_one_do_not_blow_up() -> None:
+    """One positive of score 0.1: both normalisers stay at 1."""
+    weak = Assignment(
+        torch.tensor([0]), torch.tensor([5]), torch.tensor([0]), torch.tensor([0.1]), torch.tensor([1.0])
+    )
+    outputs = _outputs(False)
+    by_score = Criterion("varifocal", box_weight="score", normalizer="scores")(outputs, TRUTH, weak)
+    by_one = Criterion("varifocal", box_weight="one", normalizer="positives")(outputs, TRUTH, weak)
+    torch.testing.assert_close(by_score["cls"], by_one["cls"])
+    torch.testing.assert_close(by_score["box"], 0.1 * by_one["box"])
+
+
+def test_target_centerness() -> None:
+    points = torch.tensor([[5.0, 5.0], [2.0, 5.0], [0.0, 5.0], [-3.0, 5.0], [4.0, 4.0]])
+    boxes = torch.tensor([[0.0, 0, 10, 10]]).repeat(5, 1)
+    boxes[4] = 4.0  # no extent
+    torch.testing.assert_close(target_centerness(points, boxes), torch.tensor([1.0, 0.5, 0.0, 0.0, 0.0]))
+
+
+@pytest.mark.parametrize("quality", ["none", "centerness", "implicit"])
+@pytest.mark.parametrize("empty", [True, False])
+def test_every_parameter_gets_a_finite_gradient(quality: str, empty: bool) -> None:
+    torch.manual_seed(0)
+    detector = build_detector(
+        {
+            "backbone": {"name": "lcnet_050"},
+            "neck": {"channels": 8, "extra_levels": 1},
+            "head": {"channels": 8, "convs": 1, "quality": quality},
+        },
+        3,
+    )
+    outputs = detector(torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8))
+    criterion = Criterion("soft_focal", box_weight="centerness", quality=quality)
+    losses = criterion(outputs, *((NO_TRUTH, NOTHING) if empty else (TRUTH, ASSIGNMENT)))
+    sum(losses.values(), torch.zeros(())).backward()
+    for name, parameter in detector.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+    assert isinstance(detector.head.class_out, nn.Conv2d)
+    assert detector.head.class_out.weight.grad.abs().sum() > 0
+    assert (losses["box"] == 0) == empty
+    assert (detector.head.box_out.weight.grad.abs().sum() == 0) == empty
+
+
+@pytest.mark.parametrize("logit", [-100.0, 100.0])
+@pytest.mark.parametrize("name", list(CLASSIFICATION))
+@pytest.mark.parametrize("quality", ["none", "implicit"])
+def test_extreme_logits_give_finite_gradients(name: str, logit: float, quality: str) -> None:
+    plain = _outputs(quality != "none")
+    logits = torch.full_like(plain.logits_BPC, logit).requires_grad_()
+    branch = None if plain.quality_BP is None else torch.full_like(plain.quality_BP, -logit).requires_grad_()
+    losses = Criterion(name, quality=quality)(
+        Outputs(GRID, logits, plain.distances_BP4, branch), TRUTH, ASSIGNMENT
+    )
+    losses["cls"].backward()
+    assert losses["cls"].isfinite()
+    for leaf in (logits, branch):
+        if leaf is not None:
+            assert leaf.grad is not None
+            assert leaf.grad.isfinite().all()
+
+
+def test_gradient_at_a_positive_is_the_positive_term_alone() -> None:
+    outputs = _outputs(False)
+    outputs.logits_BPC.requires_grad_()
+    Criterion("soft_focal")(outputs, TRUTH, ASSIGNMENT)["cls"].backward()
+    at = (ASSIGNMENT.image_K, ASSIGNMENT.point_K, TRUTH.labels_G[ASSIGNMENT.truth_K])
+    # derivative of w BCE(sigmoid(x), t) is w (sigmoid(x) - t)
+    p = outputs.logits_BPC.detach()[at].sigmoid()
+    expected = ASSIGNMENT.weight_K * (p - ASSIGNMENT.score_K) / 4
+    assert outputs.logits_BPC.grad is not None
+    torch.testing.assert_close(outputs.logits_BPC.grad[at], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_normalisers_are_averaged_over_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second rank with 12 positives, and this one with 4: both divide by 8."""
+    alone = Criterion("focal")(_outputs(False), TRUTH, ASSIGNMENT)
+    monkeypatch.setattr(criterion_module.dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(criterion_module.dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(criterion_module.dist, "all_reduce", lambda values: values.mul_(4))
+    together = Criterion("focal")(_outputs(False), TRUTH, ASSIGNMENT)
+    torch.testing.assert_close(together["cls"], alone["cls"] / 2)
+    torch.testing.assert_close(together["box"], alone["box"] / 2)
+
+
+def test_quality_of_head_and_criterion_must_agree() -> None:
+    with pytest.raises(ValueError, match="no quality"):
+        Criterion("focal", quality="implicit")(_outputs(False), TRUTH, ASSIGNMENT)
+    with pytest.raises(ValueError, match="a quality"):
+        Criterion("focal")(_outputs(True), TRUTH, ASSIGNMENT)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"classification": "bce"}, "classification=bce must be one of focal, quality_focal"),
+        ({"box_weight": "two"}, "box_weight=two must be one of one, score, centerness"),
+        ({"normalizer": "max"}, "normalizer=max must be one of positives, scores"),
+        ({"quality": "iou"}, "quality=iou must be one of none, centerness, implicit"),
+    ],
+)
+def test_unknown_names(options: dict[str, str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Criterion(**{"classification": "focal", **options})

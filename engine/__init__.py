@@ -1,0 +1,1 @@
+"""The engine: training, checkpoints, evaluation and tracking. It knows nothing about boxes."""

@@ -1,0 +1,39 @@
+"""Ctrl-C, and the SIGTERM of a cluster's scheduler: asked for once, a run ends after its current step."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from types import FrameType, TracebackType
+
+
+class Interruption:
+    """While this context lasts, the first signal sets `asked`; a second one ends the run at once.
+
+    Args:
+        say: shows a line to the user.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.asked = False
+        self._say, self._process = say, os.getpid()
+
+    def __enter__(self) -> Interruption:
+        signals = (signal.SIGINT, signal.SIGTERM)
+        self._previous = {number: signal.signal(number, self._stop) for number in signals}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # a data worker: the terminal sends Ctrl-C to all of them
+            return
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        self._say("interrupted: saving after this step; the same command continues the run")

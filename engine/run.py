@@ -1,0 +1,141 @@
+"""The run directory: where a run lives, whether it is new, interrupted or finished.
+
+runs/<data>-<model>-<assigner>-seed<k>/
+    config.yaml  metrics.jsonl  last.pt  best.pt  eval.json  predictions.json  predictions_nms.json  pictures/
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from errors import UsageError
+
+# Keys that cannot change the result of a run, so a run may continue with other values of them.
+FREE = ("overwrite", "runs_dir", "logger", "device", "data.workers", "eval.batch_size")
+# All that a run writes.
+CONTENT = ("config.yaml", "metrics.jsonl", "last.pt", "best.pt", "last.eval", "best.eval", "eval.json",
+           "predictions.json", "predictions_nms.json", "pictures", "wandb")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """A directory that is ready to be written.
+
+    Attributes:
+        resumed: an interrupted run of the same config lies in it.
+        result: the content of eval.json if the run is finished, else None.
+    """
+
+    path: Path
+    resumed: bool
+    result: dict[str, Any] | None
+
+    @property
+    def last(self) -> Path:
+        return self.path / "last.pt"
+
+    @property
+    def best(self) -> Path:
+        return self.path / "best.pt"
+
+
+def open_run(config: DictConfig) -> Run:
+    """Creates or finds the directory of this config. What lies in it stays as it is until `begin`.
+
+    Raises:
+        UsageError: if it cannot be written, or holds a run of another config.
+    """
+    path = Path(config.runs_dir) / config.name
+    plain = OmegaConf.to_container(config, resolve=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(
+            f"the run directory {path} cannot be written ({error.strerror}): "
+            "choose another place with runs_dir=DIR"
+        ) from error
+    if config.overwrite:
+        return Run(path, resumed=False, result=None)
+    if (path / "config.yaml").exists():
+        stored = OmegaConf.to_container(read_config(path), resolve=True)
+        difference = differences(stored, plain)
+        if difference:
+            listed = "\n  ".join(difference)
+            raise UsageError(
+                f"{path} holds a run of another config:\n  {listed}\n"
+                "Give this one its own name=NAME, or start anew with overwrite=true"
+            )
+    result = None
+    if (path / "eval.json").exists():
+        stored_result = json.loads((path / "eval.json").read_text())
+        result = stored_result if stored_result.get("epoch") == config.schedule.epochs else None
+    return Run(path, (path / "last.pt").exists(), result)
+
+
+def begin(run: Run, config: DictConfig) -> None:
+    """Makes the directory that of this config: to be called once everything is checked.
+
+    A new run takes the place of an older one, so that a wrong value beside overwrite=true costs nothing.
+    Files that no run wrote are left alone.
+    """
+    if not run.resumed:
+        for path in (run.path / name for name in CONTENT):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        write_text(run.path / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+
+
+def read_config(path: Path) -> DictConfig:
+    """The config of a run directory."""
+    file = path / "config.yaml"
+    if not file.is_file():
+        known = sorted(p.parent.name for p in path.parent.glob("*/config.yaml"))
+        there = f"; runs there: {', '.join(known[:8])}" if known else ""
+        raise UsageError(f"{path} is not a run directory, it has no config.yaml{there}")
+    try:
+        config = OmegaConf.load(file)
+    except Exception as error:  # the readers of YAML raise many kinds
+        raise UsageError(f"{file} is damaged, it is not YAML: {error}. overwrite=true starts anew") from error
+    if not isinstance(config, DictConfig):
+        raise UsageError(f"{file} is damaged, it holds no config. overwrite=true starts anew")
+    return config
+
+
+def differences(stored: Any, asked: Any) -> list[str]:
+    """One line per key that differs, the free ones left out."""
+    old, new = flatten(stored), flatten(asked)
+    lines = []
+    for key in sorted(old.keys() | new.keys()):
+        free = any(key == name or key.startswith(name + ".") for name in FREE)
+        if not free and old.get(key) != new.get(key):
+            lines.append(f"{key}: {old.get(key, 'absent')} in the run, {new.get(key, 'absent')} asked for")
+    return lines
+
+
+def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} as {"a.b": 1}."""
+    if not isinstance(node, dict):
+        return {prefix: node}
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        flat |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a whole file or nothing."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    os.replace(partial, path)

@@ -1,0 +1,76 @@
+"""The optimizer, the learning rate, the moving average of the weights, and the progress of training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.swa_utils import AveragedModel
+
+from errors import UsageError
+
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
+def progress(epoch: int, epochs: int) -> float:
+    """How much of training is done: 0 in the first epoch, 1 in the last; 0 if there is but one."""
+    return epoch / (epochs - 1) if epochs > 1 else 0.0
+
+
+def build_optimizer(model: nn.Module, schedule: Mapping[str, Any]) -> Optimizer:
+    """SGD with momentum or AdamW; norms and biases are not decayed, frozen parameters are left out."""
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            (decayed if parameter.ndim > 1 else plain).append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": schedule["weight_decay"]},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    if schedule["optimizer"] == "sgd":
+        return SGD(groups, lr=schedule["lr"], momentum=schedule["momentum"])
+    if schedule["optimizer"] == "adamw":
+        return AdamW(groups, lr=schedule["lr"])
+    raise UsageError(f'schedule.optimizer must be "sgd" or "adamw", got "{schedule["optimizer"]}"')
+
+
+def learning_rate_factor(schedule: Mapping[str, Any], steps_per_epoch: int) -> Callable[[int], float]:
+    """The factor on the learning rate at each step: linear warm-up, then a cosine to zero or steps of 0.1."""
+    total = schedule["epochs"] * steps_per_epoch
+    warmup = min(schedule["warmup_steps"], total // 2)
+    milestones = [epoch * steps_per_epoch for epoch in schedule["milestones"]]
+    if schedule["decay"] not in ("cosine", "step"):
+        raise UsageError(f'schedule.decay must be "cosine" or "step", got "{schedule["decay"]}"')
+
+    def factor(step: int) -> float:
+        start = 0.001 + 0.999 * step / warmup if step < warmup else 1.0
+        if schedule["decay"] == "cosine":
+            done = max(0, step - warmup) / max(1, total - warmup)
+            return start * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+        return start * 0.1 ** sum(step >= milestone for milestone in milestones)
+
+    return factor
+
+
+def moving_average(model: nn.Module, decay: float) -> AveragedModel:
+    """The exponential moving average of weights and buffers.
+
+    The decay warms up as (1 + n) / (10 + n) after n updates, so that a short run is not held back by its
+    random start.
+    """
+
+    @torch.no_grad()
+    def average(averaged: Tensors, current: Tensors, updates: Tensor | int) -> None:
+        n = float(updates)
+        share = 1 - min(decay, (1 + n) / (10 + n))
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(averaged, current, share)
+        else:
+            torch._foreach_copy_(averaged, current)
+
+    return AveragedModel(model, multi_avg_fn=average, use_buffers=True)

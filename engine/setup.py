@@ -1,0 +1,159 @@
+"""From a config to its parts: data sets, detector, assigner, device; all of it checked before work starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from data.coco import CocoDataset
+from data.sample import DetectionDataset
+from data.shapes import ShapesDataset
+from data.transforms import eval_transform, train_transform
+from detector.detector import Detector, build_detector
+from engine import checkpoint
+from engine.run import flatten
+from errors import UsageError
+
+AT_LEAST_ONE = (
+    "schedule.epochs", "schedule.batch_size", "schedule.accumulate", "max_steps", "eval.every",
+    "eval.batch_size", "eval.limit", "eval.candidates", "data.size", "data.images.train", "data.images.val",
+    "data.short", "data.eval_short", "data.long", "data.eval_long", "model.backbone.levels",
+    "model.neck.channels", "model.head.channels",
+)  # fmt: skip
+AT_LEAST_ZERO = (
+    "seed", "data.workers", "schedule.warmup_steps", "schedule.milestones", "model.backbone.freeze_stages",
+    "model.neck.extra_levels", "model.head.convs",
+)  # fmt: skip
+ABOVE_ZERO = ("schedule.lr", "schedule.clip_norm", "schedule.ema")
+NOT_NEGATIVE = (
+    "schedule.momentum", "schedule.weight_decay", "data.flip", "data.crowd", "eval.score_threshold",
+    "eval.nms_iou", "loss.cls_gain", "loss.box_gain", "loss.quality_gain",
+)  # fmt: skip
+LISTS = ("schedule.milestones", "model.backbone.levels")
+MAY_BE_NULL = ("max_steps", "schedule.clip_norm", "schedule.ema")
+METRICS = ("nms", "nms_free")
+
+
+def check(config: DictConfig) -> None:
+    """Values that would fail late or silently.
+
+    Raises:
+        UsageError: naming the key, its value and what it must be.
+    """
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise UsageError("a value is needed: " + " ".join(f"{key}=..." for key in missing))
+    values = flatten(OmegaConf.to_container(config, resolve=True))
+    for key, value in values.items():
+        if value is None and key in MAY_BE_NULL:
+            continue
+        null = ", or null" if key in MAY_BE_NULL else ""
+        if key in LISTS and not isinstance(value, list):
+            raise UsageError(f"{key}={value} must be a list, such as [3,4]")
+        members = value if isinstance(value, list) and key in (*LISTS, "data.short") else [value]
+        if key in AT_LEAST_ONE and not all(_is_whole(member) and member >= 1 for member in members):
+            raise UsageError(f"{key}={value} must be a whole number of at least 1{null}")
+        if key in AT_LEAST_ZERO and not all(_is_whole(member) and member >= 0 for member in members):
+            raise UsageError(f"{key}={value} must be a whole number, 0 or more")
+        if key in ABOVE_ZERO and not (_is_number(value) and value > 0):
+            raise UsageError(f"{key}={value} must be a number above 0{null}")
+        if key in NOT_NEGATIVE and not (_is_number(value) and value >= 0):
+            raise UsageError(f"{key}={value} must be a number, 0 or more")
+    if values["eval.metric"] not in METRICS:
+        raise UsageError(f"eval.metric={values['eval.metric']} must be one of {', '.join(METRICS)}")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return _is_whole(value) or isinstance(value, float)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of a config; "auto" is the GPU where there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"device={name} is unknown: choose auto, cpu or cuda") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"device={name}, but torch sees no GPU: choose device=cpu or auto")
+    return device
+
+
+def bf16(precision: str, device: torch.device) -> bool:
+    """Whether the network runs in bfloat16 autocast; losses and assignment are float32 in any case."""
+    if precision not in ("auto", "bf16", "float32"):
+        raise UsageError(f"precision={precision} must be auto, bf16 or float32")
+    return precision == "bf16" or (precision == "auto" and device.type == "cuda")
+
+
+def build_dataset(data: DictConfig, split: str, seed: int) -> DetectionDataset:
+    """The "train" or "val" split that the `data` group describes."""
+    if split == "train":
+        short = data.short if isinstance(data.short, int) else list(data.short)
+        transform = train_transform(short, data.long, data.flip, data.photometric)
+    else:
+        transform = eval_transform(data.eval_short, data.eval_long)
+    if data.kind == "shapes":
+        # The held-out pictures are the same for every seed of a run; training cannot draw them.
+        own_seed = seed if split == "train" else 0
+        return ShapesDataset(data.images[split], data.size, own_seed, data.crowd, transform)
+    if data.kind == "coco":
+        root, part = Path(data.root), data[split]
+        if not root.is_dir():
+            raise UsageError(
+                f"no data set at {root}: give data.root=DIR, holding {part.images}/ and {part.annotations}"
+            )
+        return CocoDataset(root / part.images, root / part.annotations, transform, seed)
+    raise UsageError(f'data.kind must be "shapes" or "coco", got "{data.kind}"')
+
+
+def build_model(config: DictConfig, classes: int) -> Detector:
+    """The detector of the `model` group."""
+    model: Any = OmegaConf.to_container(config.model, resolve=True)
+    return build_detector(model, classes)
+
+
+def trained_model(
+    state: dict[str, Any], path: Path, dataset: DetectionDataset, device: torch.device
+) -> Detector:
+    """The detector of a checkpoint, with its weights, for data of the same classes.
+
+    Raises:
+        UsageError: if the classes of the data are not those it was trained on, or the weights do not fit.
+    """
+    classes = list(dataset.class_names)
+    if classes != state["classes"]:
+        raise UsageError(
+            f"{path} was trained on {_listed(state['classes'])}, but the data has {_listed(classes)}: "
+            "use data with the same categories"
+        )
+    config = OmegaConf.create(state["config"])
+    assert isinstance(config, DictConfig)
+    config.model.backbone.weights = None  # the checkpoint brings all weights
+    model = build_model(config, len(classes))
+    checkpoint.load_weights(model, state["weights"], path)
+    return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _listed(classes: list[str]) -> str:
+    return f"{len(classes)} classes ({', '.join(classes[:5])}{', ...' if len(classes) > 5 else ''})"
+
+
+def build_assigner(config: DictConfig) -> Any:
+    """The assigner of the `assigner` group: its class is named there, so a new one needs no code here."""
+    options = {key: value for key, value in config.assigner.items() if key != "name"}
+    try:
+        return instantiate(options)
+    except InstantiationException as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise UsageError(f"assigner={config.assigner.name} cannot be built: {reason}") from error

@@ -1,0 +1,83 @@
+"""Everything that training changes, and how it is put into a checkpoint and taken out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from engine import checkpoint
+from engine.schedule import build_optimizer, learning_rate_factor, moving_average
+
+
+class State:
+    """Weights, their average, optimizer, learning rate, and how far training has come.
+
+    Args:
+        model: the detector, on its device.
+        schedule: the `schedule` group.
+        steps_per_epoch: optimizer steps.
+
+    Attributes:
+        epoch, batch: the epoch that runs and the batches of it that are done.
+        step: optimizer steps since the start.
+        best: the highest AP of an evaluation so far.
+    """
+
+    def __init__(self, model: nn.Module, schedule: Mapping[str, Any], steps_per_epoch: int) -> None:
+        self.model = model
+        self.average = moving_average(model, schedule["ema"]) if schedule["ema"] else None
+        self.optimizer = build_optimizer(model, schedule)
+        self.learning_rate = LambdaLR(self.optimizer, learning_rate_factor(schedule, steps_per_epoch))
+        self.clip_norm = schedule["clip_norm"]
+        self.epoch, self.batch, self.step, self.best = 0, 0, 0, -1.0
+
+    @property
+    def result_model(self) -> nn.Module:
+        """The weights that are evaluated: the moving average where there is one."""
+        return self.average.module if self.average is not None else self.model
+
+    def update(self) -> None:
+        """One optimizer step with the gradients that are there."""
+        if self.clip_norm:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.learning_rate.step()
+        self.step += 1
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+
+    def pack(self) -> dict[str, Any]:
+        """What a continued run needs; "epoch" and "weights" are also what inference reads."""
+        return {
+            "epoch": self.epoch,
+            "weights": self.result_model.state_dict(),
+            "batch": self.batch,
+            "step": self.step,
+            "best": self.best,
+            "model": self.model.state_dict(),
+            "ema_updates": int(self.average.n_averaged) if self.average is not None else 0,
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.learning_rate.state_dict(),
+            "random": checkpoint.random_state(),
+        }
+
+    def unpack(self, packed: dict[str, Any], path: Path) -> None:
+        """Puts everything back, as of the checkpoint at `path`.
+
+        Raises:
+            UsageError: if the weights do not fit the model.
+        """
+        checkpoint.load_weights(self.model, packed["model"], path)
+        if self.average is not None:
+            checkpoint.load_weights(self.average.module, packed["weights"], path)
+            self.average.n_averaged.fill_(packed["ema_updates"])
+        self.optimizer.load_state_dict(packed["optimizer"])
+        self.learning_rate.load_state_dict(packed["schedule"])
+        checkpoint.restore_random_state(packed["random"])
+        self.epoch, self.batch = packed["epoch"], packed["batch"]
+        self.step, self.best = packed["step"], packed["best"]

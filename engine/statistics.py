@@ -1,0 +1,54 @@
+"""What an assigner does to the truths: the numbers that explain AP.
+
+Shape legend: G truths of a batch, K positives.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from assigners.boxes import area
+from assigners.types import Assignment, GroundTruth
+
+# COCO's buckets, here by the area in the network input, which is what an assigner sees.
+BUCKETS = ("small", "medium", "large")
+EDGES = (32.0**2, 96.0**2)
+
+
+class AssignmentStatistics:
+    """Sums over batches, kept on the device so that counting costs no synchronisation."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._truths = torch.zeros(3, device=device)
+        self._starved = torch.zeros(3, device=device)
+        self._positives = torch.zeros((), device=device)
+        self._score = torch.zeros((), device=device)
+
+    def update(self, assignment: Assignment, truth: GroundTruth) -> None:
+        """Counts one batch."""
+        positives_G = torch.bincount(assignment.truth_K, minlength=len(truth))
+        bucket_G = torch.bucketize(area(truth.boxes_G4), self._edges(truth.boxes_G4))
+        self._truths += torch.bincount(bucket_G, minlength=3)
+        self._starved += torch.bincount(bucket_G, weights=(positives_G == 0).float(), minlength=3)
+        self._positives += len(assignment)
+        self._score += assignment.score_K.sum()
+
+    def _edges(self, like: Tensor) -> Tensor:
+        return torch.tensor(EDGES, device=like.device)
+
+    def read(self) -> dict[str, float]:
+        """The shares since the last read, which also starts the count anew."""
+        truths, starved = self._truths.tolist(), self._starved.tolist()
+        positives, score = float(self._positives), float(self._score)
+        for total in (self._truths, self._starved, self._positives, self._score):
+            total.zero_()
+        values = {
+            "assign/positives_per_truth": positives / max(1.0, sum(truths)),
+            "assign/mean_score": score / max(1.0, positives),
+            "assign/starved": sum(starved) / max(1.0, sum(truths)),
+        }
+        for bucket, all_, without in zip(BUCKETS, truths, starved, strict=True):
+            if all_:
+                values[f"assign/starved_{bucket}"] = without / all_
+        return values

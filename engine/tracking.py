@@ -1,0 +1,109 @@
+"""Where the numbers go: metrics.jsonl always, wandb beside it where wanted and possible.
+
+No failure of wandb or of the network ends a run.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import netrc
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+
+class Tracker:
+    """Logs to `directory`/metrics.jsonl and to wandb.
+
+    Args:
+        directory: the run directory.
+        config: the composed config, shown in wandb.
+        logger: {wandb: bool, project: str}.
+        step: lines after this step are dropped, since the run goes on from there.
+    """
+
+    def __init__(self, directory: Path, config: Mapping[str, Any], logger: Mapping[str, Any], step: int = 0):
+        self._path = directory / "metrics.jsonl"
+        kept = [line for line in _lines(self._path) if json.loads(line)["step"] <= step] if step else []
+        self._path.write_text("".join(line + "\n" for line in kept))
+        self._file = self._path.open("a", buffering=1)
+        self._wandb: Any = None
+        if logger["wandb"]:
+            self._safely(lambda: self._start_wandb(directory, config, logger["project"]))
+
+    def _start_wandb(self, directory: Path, config: Mapping[str, Any], project: str) -> None:
+        import wandb
+
+        offline = "WANDB_MODE" not in os.environ and not _has_api_key()
+        self._wandb = wandb.init(
+            project=project,
+            name=directory.name,
+            id=directory.name.replace("=", "-"),
+            dir=str(directory),
+            config=dict(config),
+            resume="allow",
+            mode="offline" if offline else None,
+            settings=wandb.Settings(silent=True, console="off"),
+        )
+        if offline:
+            log.info(
+                "wandb is offline (no API key). To upload later: wandb sync %s/wandb/offline-run-*", directory
+            )
+
+    def log(self, step: int, values: Mapping[str, float | None]) -> None:
+        """One line of numbers; what is not finite is stored as null, since JSON has no NaN."""
+        row: dict[str, Any] = {"step": step}
+        row |= {
+            key: value if value is not None and math.isfinite(value) else None
+            for key, value in values.items()
+        }
+        self._file.write(json.dumps(row) + "\n")
+        if self._wandb is not None:
+            self._safely(lambda: self._wandb.log(row, step=step))
+
+    def picture(self, step: int, name: str, path: Path) -> None:
+        """Shows a picture that lies in the run directory."""
+        if self._wandb is not None:
+            import wandb
+
+            self._safely(lambda: self._wandb.log({name: wandb.Image(str(path))}, step=step))
+
+    def __enter__(self) -> Tracker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        # Closed here, so that the second job of a sweep gets a run of its own.
+        if self._wandb is not None:
+            self._safely(lambda: self._wandb.finish(exit_code=int(error is not None)))
+
+    def _safely(self, action: Callable[[], Any]) -> None:
+        try:
+            action()
+        except Exception as error:
+            log.warning("wandb failed and is off for the rest of this run (metrics.jsonl goes on): %s", error)
+            self._wandb = None
+
+
+def _lines(path: Path) -> list[str]:
+    """The complete lines; a run killed while writing leaves half of one."""
+    if not path.exists():
+        return []
+    return [line for line in path.read_text().splitlines() if line.startswith("{") and line.endswith("}")]
+
+
+def _has_api_key() -> bool:
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        return netrc.netrc().authenticators("api.wandb.ai") is not None
+    except (OSError, netrc.NetrcParseError):
+        return False

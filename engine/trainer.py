@@ -1,0 +1,243 @@
+"""Training, top to bottom: what a run does between its config and its result.
+
+python train.py assigner=o2f
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from data.loader import Batch, eval_loader, train_loader
+from detector.criterion import Criterion
+from detector.decode import decode
+from engine import checkpoint
+from engine.evaluator import Evaluation, Evaluator
+from engine.interruption import Interruption
+from engine.pictures import draw_predictions
+from engine.progress import ProgressBar
+from engine.report import print_result, show
+from engine.run import Run, begin, open_run
+from engine.schedule import progress
+from engine.setup import bf16, build_assigner, build_dataset, build_model, check, choose_device
+from engine.state import State
+from engine.statistics import AssignmentStatistics
+from engine.tracking import Tracker
+from errors import UsageError
+
+log = logging.getLogger(__name__)
+SAVE_EVERY = 600.0  # seconds of training that a crash may cost
+LOG_EVERY = 20  # batches
+
+
+def train(config: DictConfig) -> float:
+    """Runs or continues the run of this config.
+
+    Returns:
+        The AP that `eval.metric` names, 0-100; the stored one if the run is finished.
+
+    Raises:
+        UsageError: for anything wrong with config, data or directory, before training starts.
+        KeyboardInterrupt: after saving, when it is interrupted.
+    """
+    check(config)
+    console = Console()
+    run = open_run(config)
+    if run.result is not None:
+        console.print(f"{run.path} is finished; overwrite=true starts it anew", soft_wrap=True)
+        print_result(console, config.name, run.result, str(run.path))
+        return metric(run.result, config)
+    return Trainer(config, run, console).run()
+
+
+def metric(summary: dict[str, Any], config: DictConfig) -> float:
+    """The AP that a sweep compares; 0 where there is nothing to measure."""
+    return float(summary[config.eval.metric]["AP"] or 0.0)
+
+
+class Trainer:
+    """One run: its parts, its state and its loop."""
+
+    def __init__(self, config: DictConfig, run: Run, console: Console) -> None:
+        self.config, self.directory, self.console = config, run, console
+        schedule: Any = OmegaConf.to_container(config.schedule, resolve=True)
+        self.device = choose_device(config.device)
+        self.bf16 = bf16(config.precision, self.device)
+        torch.manual_seed(config.seed)
+        # All input is checked here, before the first step.
+        self.train_set = build_dataset(config.data, "train", config.seed)
+        self.val_set = build_dataset(config.data, "val", config.seed)
+        if self.train_set.class_names != self.val_set.class_names:
+            raise UsageError(
+                f"the splits differ in classes: train has {', '.join(self.train_set.class_names[:5])}..., "
+                f"val has {', '.join(self.val_set.class_names[:5])}...: use one category list for both files"
+            )
+        self.assigner = build_assigner(config)
+        self.criterion = Criterion(**config.loss, quality=config.model.head.quality)
+        model = build_model(config, len(self.train_set.class_names))
+        model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.batches = train_loader(
+            self.train_set, config.schedule.batch_size, config.data.workers, config.seed
+        )
+        batches = eval_loader(self.val_set, config.eval.batch_size, config.data.workers)
+        self.evaluator = Evaluator(self.val_set, batches, config.eval, self.device, self.bf16)
+        self.eval_batches = len(batches)
+
+        steps = -(-len(self.batches) // config.schedule.accumulate)
+        self.state = State(model, schedule, steps)
+        self.statistics = AssignmentStatistics(self.device)
+        self.interruption = Interruption(console.print)
+
+    def run(self) -> float:
+        """All epochs that are left, then the result."""
+        begin(self.directory, self.config)
+        if self.directory.resumed:
+            self._restore()
+            where = f"epoch {self.state.epoch}, batch {self.state.batch}"
+            self.console.print(f"continuing {self.directory.path} at {where}", soft_wrap=True)
+        settings: Any = OmegaConf.to_container(self.config, resolve=True)
+        epochs = self.config.schedule.epochs
+        with (
+            Tracker(self.directory.path, settings, self.config.logger, self.state.step) as tracker,
+            self.interruption,
+        ):
+            evaluation = None
+            while self.state.epoch < epochs:
+                self._train_epoch(tracker)
+                self.state.epoch, self.state.batch = self.state.epoch + 1, 0
+                self._save()
+                evaluation = None
+                if self.state.epoch % self.config.eval.every == 0 or self.state.epoch == epochs:
+                    evaluation = self._evaluate(tracker)
+                    self._save()  # again: the evaluation may have raised `best`
+            # A run that was cut off between its last epoch and its result comes here directly.
+            evaluation = evaluation or self._evaluate(tracker)
+            return self._finish(evaluation, tracker)
+
+    def _train_epoch(self, tracker: Tracker) -> None:
+        config, epochs = self.config, self.config.schedule.epochs
+        done = progress(self.state.epoch, epochs)
+        length = min(len(self.batches), config.max_steps or len(self.batches))
+        self.state.model.train()
+        saved = waiting = time.monotonic()
+        seconds = {"data": 0.0, "step": 0.0}
+        with ProgressBar(
+            self.console, f"epoch {self.state.epoch + 1}/{epochs}", length, self.state.batch
+        ) as bar:
+            for batch in self.batches.epoch(self.state.epoch, self.state.batch):
+                if self.state.batch >= length:
+                    break
+                started = time.monotonic()
+                for problem in batch.problems:
+                    log.warning("replaced by the next image: %s", problem)
+                losses = self._train_batch(batch.to(self.device), done, last=self.state.batch + 1 == length)
+                self.state.batch += 1
+                now = time.monotonic()
+                seconds["data"] += started - waiting
+                seconds["step"] += now - started
+                waiting = now
+                if self.state.batch % LOG_EVERY == 0 or self.state.batch == length:
+                    self._refuse_nan(losses)
+                    values = self._numbers(losses, seconds, done)
+                    tracker.log(self.state.step, values)
+                    bar.show(f"loss {values['train/loss']:.3f}  lr {values['train/lr']:.1e}")
+                bar.advance()
+                # Gradients are not saved, so a run is only cut where none are waiting for a step.
+                if self.state.batch % config.schedule.accumulate == 0 or self.state.batch == length:
+                    if now - saved > SAVE_EVERY or self.interruption.asked:
+                        self._refuse_nan(losses)
+                        self._save()
+                        saved = now
+                    if self.interruption.asked:
+                        raise KeyboardInterrupt
+
+    def _train_batch(self, batch: Batch, done: float, last: bool) -> dict[str, torch.Tensor]:
+        """Forward, assign, backward, and at the end of an accumulation a step of the optimizer."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            outputs = self.state.model(batch.images_B3HW)
+        assignment = self.assigner(outputs.grid, decode(outputs), batch.truth, done)
+        losses = self.criterion(outputs, batch.truth, assignment)
+        self.statistics.update(assignment, batch.truth)
+        accumulate = self.config.schedule.accumulate
+        (sum(losses.values()) / accumulate).backward()
+        if last or (self.state.batch + 1) % accumulate == 0:
+            self.state.update()
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def _refuse_nan(self, losses: dict[str, torch.Tensor]) -> None:
+        """Raises before weights that are lost reach a checkpoint."""
+        loss = float(sum(losses.values()))
+        if not math.isfinite(loss):
+            raise UsageError(
+                f"the loss is {loss} at step {self.state.step}: lower schedule.lr "
+                f"(now {self.config.schedule.lr}) or set schedule.clip_norm; a checkpoint from before is kept"
+            )
+
+    def _numbers(
+        self, losses: dict[str, torch.Tensor], seconds: dict[str, float], done: float
+    ) -> dict[str, Any]:
+        values = {f"train/{name}_loss": float(loss) for name, loss in losses.items()}
+        values["train/loss"] = sum(values.values())
+        values["train/lr"] = self.state.optimizer.param_groups[0]["lr"]
+        values["train/epoch"] = self.state.epoch + self.state.batch / len(self.batches)
+        values["train/data_seconds"], values["train/step_seconds"] = seconds["data"], seconds["step"]
+        values |= self.statistics.read()
+        if hasattr(self.assigner, "soft_target"):
+            values["assign/soft_target"] = self.assigner.soft_target(done)
+        return values
+
+    def _evaluate(self, tracker: Tracker) -> Evaluation:
+        with ProgressBar(self.console, "evaluating", self.eval_batches) as bar:
+            evaluation = self.evaluator(self.state.result_model, bar.advance)
+        summary = evaluation.summary
+        numbers = {
+            f"{name}/{key}": value
+            for name in ("nms", "nms_free")
+            for key, value in summary[name].items()
+            if key != "per_class"
+        }
+        tracker.log(self.state.step, {**numbers, "gap": summary["gap"], "epoch": self.state.epoch})
+        self.console.print(
+            f"epoch {self.state.epoch}: AP {show(summary['nms']['AP'])} with NMS, "
+            f"{show(summary['nms_free']['AP'])} NMS-free"
+        )
+        picture = self.directory.path / "pictures" / "predictions.png"
+        draw_predictions(self.state.result_model, self.val_set, picture, self.device)
+        tracker.picture(self.state.step, "predictions", picture)
+        if metric(summary, self.config) > self.state.best:
+            self.state.best = metric(summary, self.config)
+            weights = self.state.result_model.state_dict()
+            facts = {"epoch": self.state.epoch, "weights": weights}
+            checkpoint.save(self.directory.best, self._facts() | facts)
+        return evaluation
+
+    def _finish(self, evaluation: Evaluation, tracker: Tracker) -> float:
+        facts = {"epoch": self.state.epoch, "name": self.config.name, "best": self.state.best}
+        evaluation.write(self.directory.path, **facts)
+        print_result(self.console, self.config.name, evaluation.summary, str(self.directory.path))
+        return metric(evaluation.summary, self.config)
+
+    def _facts(self) -> dict[str, Any]:
+        """What every checkpoint says of its weights."""
+        return {
+            "config": OmegaConf.to_container(self.config, resolve=True),
+            "classes": list(self.train_set.class_names),
+        }
+
+    def _save(self) -> None:
+        checkpoint.save(self.directory.last, self._facts() | self.state.pack())
+
+    def _restore(self) -> None:
+        path = self.directory.last
+        packed = checkpoint.load(path)
+        if packed["classes"] != list(self.train_set.class_names):
+            raise UsageError(
+                f"{path} was trained on other classes than the data has: overwrite=true starts anew"
+            )
+        self.state.unpack(packed, path)

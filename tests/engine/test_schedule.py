@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.optim import SGD, AdamW
+
+from engine.schedule import build_optimizer, learning_rate_factor, moving_average, progress
+from errors import UsageError
+
+COSINE = {"epochs": 10, "warmup_steps": 20, "decay": "cosine", "milestones": []}
+STEP = {"epochs": 12, "warmup_steps": 5, "decay": "step", "milestones": [8, 11]}
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
+
+
+def test_progress_goes_from_the_first_epoch_to_the_last() -> None:
+    assert [progress(epoch, 5) for epoch in range(5)] == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert progress(0, 1) == 0.0
+
+
+def test_the_rate_warms_up_linearly() -> None:
+    factor = learning_rate_factor(STEP, 100)
+    assert factor(0) == pytest.approx(0.001)
+    assert factor(2) == pytest.approx(0.001 + 0.999 * 2 / 5)
+    assert factor(5) == 1.0
+    assert learning_rate_factor({**STEP, "warmup_steps": 0}, 100)(0) == 1.0
+
+
+def test_warm_up_takes_at_most_half_of_a_short_run() -> None:
+    factor = learning_rate_factor({**COSINE, "warmup_steps": 1000}, 10)
+    assert factor(50) == 1.0
+    assert factor(49) < 1.0
+
+
+def test_cosine_ends_at_zero() -> None:
+    factor = learning_rate_factor(COSINE, 100)
+    assert factor(20) == 1.0
+    assert factor(20 + 490) == pytest.approx(0.5)
+    assert 0 <= factor(999) < 1e-4
+    assert factor(1000) == pytest.approx(0.0, abs=1e-9)
+    assert all(factor(step) >= factor(step + 1) for step in range(20, 1000))
+
+
+def test_step_decay_divides_by_ten_at_each_milestone() -> None:
+    factor = learning_rate_factor(STEP, 100)
+    steps = (799, 800, 1099, 1100, 1199)
+    assert [factor(step) for step in steps] == pytest.approx([1.0, 0.1, 0.1, 0.01, 0.01])
+
+
+def test_an_unknown_decay_or_optimizer_is_named() -> None:
+    with pytest.raises(UsageError, match=r"schedule\.decay.*linear"):
+        learning_rate_factor({**COSINE, "decay": "linear"}, 10)
+    with pytest.raises(UsageError, match=r"schedule\.optimizer.*lion"):
+        build_optimizer(network(), {"optimizer": "lion", "lr": 1.0, "momentum": 0.9, "weight_decay": 0.1})
+
+
+@pytest.mark.parametrize(("name", "kind"), [("sgd", SGD), ("adamw", AdamW)])
+def test_norms_and_biases_are_not_decayed_and_frozen_parameters_are_left_out(name: str, kind: type) -> None:
+    model = network()
+    model[0].weight.requires_grad_(False)
+    schedule = {"optimizer": name, "lr": 0.1, "momentum": 0.8, "weight_decay": 0.02}
+    optimizer = build_optimizer(model, schedule)
+    assert isinstance(optimizer, kind)
+    decayed, plain = optimizer.param_groups
+    assert [p is model[2].weight for p in decayed["params"]] == [True]
+    assert {id(p) for p in plain["params"]} == {
+        id(p) for p in (model[0].bias, model[1].weight, model[1].bias, model[2].bias)
+    }
+    assert (decayed["weight_decay"], plain["weight_decay"]) == (0.02, 0.0)
+    assert decayed["lr"] == 0.1
+    assert decayed.get("momentum", 0.8) == 0.8
+
+
+def test_the_moving_average_is_the_plain_formula_for_weights_and_buffers() -> None:
+    torch.manual_seed(0)
+    model = network()
+    average = moving_average(model, 0.3)
+    expected: dict[str, torch.Tensor] = {}
+    for n in range(6):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn_like(parameter))
+        model.train()(torch.randn(2, 3, 8, 8))  # moves the running statistics and counts a batch
+        average.update_parameters(model)
+        decay = min(0.3, (1 + n) / (10 + n))
+        for name, value in model.state_dict().items():
+            if n == 0 or not value.is_floating_point():
+                expected[name] = value.clone()
+            else:
+                expected[name] = decay * expected[name] + (1 - decay) * value
+    for name, value in average.module.state_dict().items():
+        torch.testing.assert_close(value, expected[name], msg=name)
+    assert average.module[1].num_batches_tracked == 6
+    assert not torch.equal(average.module[1].running_mean, model[1].running_mean)
+    assert not torch.equal(average.module[0].weight, model[0].weight)

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+import assigners
+from data.coco import CocoDataset
+from data.shapes import ShapesDataset
+from engine.setup import build_assigner, build_dataset, build_model, check, choose_device
+from errors import UsageError
+
+Compose = Callable[..., DictConfig]
+
+
+@pytest.fixture(scope="module")
+def default(composed: Compose) -> DictConfig:
+    return composed()
+
+
+def test_a_good_config_passes(tiny_run: Compose) -> None:
+    check(tiny_run())
+    check(tiny_run("schedule.clip_norm=null", "schedule.ema=null", "max_steps=3", "data.short=[48,64]"))
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "schedule.epochs=0", "schedule.epochs=ten", "schedule.epochs=1.5", "schedule.epochs=true",
+        "schedule.epochs=null", "schedule.batch_size=0", "schedule.accumulate=-1", "schedule.lr=abc",
+        "schedule.lr=0", "schedule.lr=null", "schedule.lr=nan", "schedule.clip_norm=-1", "schedule.ema=x",
+        "schedule.weight_decay=x", "schedule.momentum=x", "schedule.warmup_steps=-1",
+        "schedule.milestones=[1,b]", "schedule.milestones=8", "data.workers=-1", "data.workers=two",
+        "data.short=big", "data.short=[64,big]", "data.long=[64,96]", "data.eval_long=x",
+        "data.long=null", "data.eval_short=0", "data.flip=often", "data.size=64px", "data.images.train=0",
+        "data.crowd=many", "seed=-1", "seed=x", "max_steps=0", "eval.every=0", "eval.limit=all",
+        "eval.metric=foo", "eval.nms_iou=x", "eval.score_threshold=x", "eval.candidates=0", "loss.box_gain=x",
+        "model.neck.channels=0", "model.head.convs=two", "model.backbone.levels=[3,x]",
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_named_with_its_key(default: DictConfig, word: str) -> None:
+    key, _, value = word.partition("=")
+    with pytest.raises(UsageError) as info:
+        check(OmegaConf.merge(default, OmegaConf.from_dotlist([word])))  # type: ignore[arg-type]
+    assert str(info.value).startswith(f"{key}=")
+    shown = {"null": "None", "true": "True"}
+    assert shown.get(value, value.split(",")[-1].strip("[]")) in str(info.value)
+    assert "must be" in str(info.value)
+
+
+def test_a_value_that_is_needed_is_named(composed: Compose) -> None:
+    with pytest.raises(UsageError, match=r"data\.root=\.\.\."):
+        check(composed("data=coco"))
+
+
+def test_devices() -> None:
+    assert choose_device("cpu").type == "cpu"
+    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.raises(UsageError, match=r"device=gpu.*auto, cpu or cuda"):
+        choose_device("gpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(UsageError, match=r"device=cuda.*device=cpu"):
+            choose_device("cuda")
+
+
+def test_shapes_that_are_held_out_are_the_same_for_every_seed(tiny_run: Compose) -> None:
+    data = tiny_run().data
+    train, val = build_dataset(data, "train", 3), build_dataset(data, "val", 3)
+    assert isinstance(train, ShapesDataset)
+    assert (len(train), len(val)) == (12, 4)
+    assert torch.equal(val[0].image, build_dataset(data, "val", 4)[0].image)
+    assert not torch.equal(train[(0, 0)].image, build_dataset(data, "train", 4)[(0, 0)].image)
+    assert not torch.equal(train[(0, 0)].image, val[0].image)
+
+
+def test_coco_splits(coco_run: Compose) -> None:
+    data = coco_run("data.short=[40,48]", "data.long=60", "data.eval_short=70", "data.eval_long=60").data
+    train, val = build_dataset(data, "train", 0), build_dataset(data, "val", 0)
+    assert isinstance(train, CocoDataset)
+    assert (len(train), len(val)) == (8, 4)
+    assert max(train[(0, 3)].image.shape[1:]) <= 60
+    assert max(val[0].image.shape[1:]) == 60
+
+
+def test_a_root_that_is_not_there_is_named(coco_run: Compose, tmp_path: Path) -> None:
+    data = coco_run(f"data.root={tmp_path}/absent").data
+    with pytest.raises(UsageError, match=r"absent.*data\.root=DIR.*train2017.*instances_train2017\.json"):
+        build_dataset(data, "train", 0)
+
+
+def test_an_unknown_kind_is_named(tiny_run: Compose) -> None:
+    with pytest.raises(UsageError, match=r"data\.kind.*voc"):
+        build_dataset(tiny_run("data.kind=voc").data, "train", 0)
+
+
+@pytest.mark.parametrize(
+    ("word", "kind", "option", "value"),
+    [
+        ("atss", assigners.ATSS, "topk", 5),
+        ("simota", assigners.SimOTA, "candidate_topk", 5),
+        ("tal", assigners.TaskAligned, "topk", 5),
+        ("o2f", assigners.O2F, "topk", 5),
+    ],
+)
+def test_assigners_come_with_their_options(
+    tiny_run: Compose, word: str, kind: type, option: str, value: int
+) -> None:
+    assigner = build_assigner(tiny_run(f"assigner={word}", f"assigner.{option}={value}"))
+    assert isinstance(assigner, kind)
+    assert getattr(assigner, option) == value
+
+
+@pytest.mark.parametrize(
+    "word", ["assigner.topk=0", "+assigner.top_k=5", "assigner._target_=assigners.Unknown"]
+)
+def test_an_assigner_that_cannot_be_built_is_named(tiny_run: Compose, word: str) -> None:
+    with pytest.raises(UsageError, match="assigner=o2f cannot be built"):
+        build_assigner(tiny_run(word))
+
+
+def test_the_model_follows_the_config(tiny_run: Compose) -> None:
+    model = build_model(tiny_run("model.neck.extra_levels=1", "model.head.quality=centerness"), 5)
+    outputs = model.eval()(torch.zeros(1, 3, 64, 64))
+    assert outputs.grid.strides == (8, 16, 32, 64)
+    assert outputs.logits_BPC.shape[-1] == 5
+    assert outputs.quality_BP is not None

@@ -1,0 +1,1 @@
+"""Commands for people, run as `python -m tools.NAME`: they read what runs leave behind and change nothing."""

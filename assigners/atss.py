@@ -1,7 +1,6 @@
 """ATSS assignment (arXiv 1912.02424, section 3.2, algorithm 1).
 
-Shape legend: B images, P points of L levels, G truths, O offsets around the nearest cell, N = L x topk
-candidates of a truth, K positives.
+Shape legend: B images, P points of L levels, G truths, N = L x topk candidates of a truth, K positives.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from assigners.boxes import iou, usable
+from assigners.nearest import nearest_points
 from assigners.pairs import Pairs, assignment, best_per_cell, exact, predicted
 from assigners.types import Assignment, GroundTruth, PointGrid, Predictions
 
@@ -42,7 +42,7 @@ class ATSS:
             usable(truth.boxes_G4, grid.height, grid.width)[:, None], truth.boxes_G4.float(), 0.0
         )
         # 1. Candidates: the nearest points of every level.
-        point_GN, exists_GN = self._nearest(grid, boxes_G4)
+        point_GN, exists_GN = nearest_points(grid, boxes_G4, self.topk)
         # 2. How well their anchors fit.
         center_GN2 = grid.centers_P2[point_GN]
         iou_GN = iou(self._anchors(center_GN2, grid.stride_P[point_GN]), boxes_G4[:, None])
@@ -62,28 +62,6 @@ class ATSS:
         if self.score == "iou":
             score_K = iou(predicted(positives, predictions, truth)[1], boxes_G4[positives.truth_M])
         return assignment(positives, truth, score_K, torch.ones_like(score_K))
-
-    def _nearest(self, grid: PointGrid, boxes_G4: Tensor) -> tuple[Tensor, Tensor]:
-        """The topk nearest points of every level, (G, N), and which of them exist (a level may be small)."""
-        offset_O2 = _offsets(self.topk).to(boxes_G4.device)
-        center_G12 = ((boxes_G4[:, :2] + boxes_G4[:, 2:]) * 0.5)[:, None]
-        stride_L1, last_L2 = grid.stride_L[:, None], (grid.size_L2 - 1).float()
-        # ceil(x - 0.5) rounds a half down: of two nearest cells the lower index.
-        nearest_GL2 = (center_G12 / stride_L1 - 1.0).ceil().clamp(min=0).minimum(last_L2)
-        cell_GLO2 = nearest_GL2[:, :, None] + offset_O2
-        outside_GLO = ((cell_GLO2 < 0) | (cell_GLO2 > last_L2[:, None])).any(-1)
-        step_GLO2 = (cell_GLO2 + 0.5) * stride_L1[:, None] - center_G12[:, None]
-        distance_GLO = step_GLO2.square().sum(-1).masked_fill_(outside_GLO, torch.inf)
-        # The bits of a positive float sort as it does; the offset's number below them breaks ties.
-        key_GLO = distance_GLO.view(torch.int32).long() << 16
-        key_GLO += torch.arange(len(offset_O2), device=key_GLO.device)
-        nearest_GLk = key_GLO.topk(self.topk, largest=False).values & 0xFFFF
-        column_GLk, row_GLk = (
-            cell_GLO2.gather(2, nearest_GLk[..., None].expand(-1, -1, -1, 2)).long().unbind(-1)
-        )
-        point_GLk = grid.start_L[:, None] + row_GLk * grid.size_L2[:, :1] + column_GLk
-        exists_GLk = ~outside_GLO.gather(2, nearest_GLk)
-        return (point_GLk * exists_GLk).flatten(1), exists_GLk.flatten(1)
 
     def _anchors(self, center_N2: Tensor, stride_N: Tensor) -> Tensor:
         half_N1 = (stride_N * (self.anchor_scale / 2))[..., None]
@@ -119,17 +97,6 @@ class ATSS:
         point_K = torch.cat((pairs.point_M, point_G[truth_G]))
         value_K = torch.cat((value_K, iou_G[truth_G] + 2.0))
         return Pairs(truth_K[order_K], point_K[order_K]), value_K[order_K]
-
-
-def _offsets(topk: int) -> Tensor:
-    """The cells (column, row), relative to the nearest, that can be among the topk nearest, (O, 2) float32.
-
-    If a cell is chosen, so is every cell of the rectangle between it and the nearest one, which lies in the
-    grid too: hence (|row| + 1)(|column| + 1) <= topk. Sorted by row, then column: by point.
-    """
-    reach = range(1 - topk, topk)
-    cells = [(j, i) for i in reach for j in reach if (abs(i) + 1) * (abs(j) + 1) <= topk]
-    return torch.tensor(cells, dtype=torch.float32)
 
 
 def _threshold(iou_GN: Tensor, exists_GN: Tensor) -> Tensor:

@@ -27,14 +27,14 @@ def power(base_N: Tensor, exponent: float) -> Tensor:
 
 def area(boxes_N4: Tensor) -> Tensor:
     """Areas (N,) in square pixels; 0 where a side is negative."""
-    side_N2 = (boxes_N4[..., 2:] - boxes_N4[..., :2]).clamp(min=0)
+    side_N2 = (boxes_N4[..., 2:] - boxes_N4[..., :2]).clamp_(min=0)
     return side_N2[..., 0] * side_N2[..., 1]
 
 
 def _intersection(a_N4: Tensor, b_N4: Tensor) -> Tensor:
-    width_N = torch.minimum(a_N4[..., 2], b_N4[..., 2]) - torch.maximum(a_N4[..., 0], b_N4[..., 0])
-    height_N = torch.minimum(a_N4[..., 3], b_N4[..., 3]) - torch.maximum(a_N4[..., 1], b_N4[..., 1])
-    return width_N.clamp(min=0) * height_N.clamp(min=0)
+    low_N2 = torch.maximum(a_N4[..., :2], b_N4[..., :2])
+    side_N2 = torch.minimum(a_N4[..., 2:], b_N4[..., 2:]).sub_(low_N2).clamp_(min=0)
+    return side_N2[..., 0] * side_N2[..., 1]
 
 
 def iou(a_N4: Tensor, b_N4: Tensor) -> Tensor:

@@ -60,7 +60,7 @@ class O2F:
         pairs = points_within(grid, low_GL2, high_GL2, boxes_G4)
         # 2. Quality.
         p_M, boxes_M4 = predicted(pairs, predictions, truth)
-        iou_M = iou(boxes_M4, boxes_G4[pairs.truth_M])
+        iou_M = iou(boxes_M4, boxes_G4.index_select(0, pairs.truth_M))
         q_M = power(p_M, 1 - self.alpha) * power(iou_M, self.alpha)
         # 3. The best of each truth, where the boxes overlap at all.
         q_M = torch.where(iou_M > 0, q_M, -1.0)

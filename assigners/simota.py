@@ -25,6 +25,7 @@ from assigners.types import Assignment, GroundTruth, PointGrid, Predictions
 
 PENALTY = 1e5  # far above any real cost, yet small enough that float32 keeps the order of costs beneath it
 LOG_FLOOR = -100.0  # of a probability of exactly 0, as torch's own binary cross entropy has it
+SLICE = 2**13  # points whose classes are summed at once
 VARIFOCAL_ALPHA, VARIFOCAL_GAMMA = 0.75, 2.0  # 2008.13367, section 3.2
 
 
@@ -68,25 +69,30 @@ class SimOTA:
         cell_M = pairs.cells(truth, len(grid))
         # 2. Cost.
         p_M, boxes_M4 = predicted(pairs, predictions, truth)
-        truth_M4 = truth.boxes_G4.float()[pairs.truth_M]
+        truth_M4 = truth.boxes_G4.float().index_select(0, pairs.truth_M)
         iou_M = iou(boxes_M4, truth_M4)
-        foreground_F, slot_M = cell_M.unique(return_inverse=True)
-        scores_FC = probability(predictions.scores_BPC.flatten(0, 1)[foreground_F])
+        foreground_BP = torch.zeros(predictions.boxes_BP4.shape[:2], dtype=torch.bool, device=p_M.device)
+        foreground_BP.view(-1)[cell_M] = True
+        background_M = self._background(predictions, foreground_BP).index_select(0, cell_M)
         if self.cost == "bce":
-            background_F = -_log(1 - scores_FC).sum(1)
-            cls_M = background_F[slot_M] + _log(1 - p_M) - _log(p_M)
+            cls_M = background_M + _log(1 - p_M) - _log(p_M)
             box_M = -(iou_M + 1e-7).log()
         else:
-            background_F = _varifocal_background(scores_FC).sum(1)
             # A target of 0 is background, for the truth's class too.
             bce_M = -(iou_M * _log(p_M) + (1 - iou_M) * _log(1 - p_M))
             own_M = torch.where(iou_M > 0, iou_M * bce_M - _varifocal_background(p_M), 0.0)
-            cls_M = background_F[slot_M] + own_M
+            cls_M = background_M + own_M
             box_M = 1 - giou(boxes_M4, truth_M4)
         cost_M = self.cls_weight * cls_M + self.iou_weight * box_M + PENALTY * ~proper_M
-        # 3. The k of each truth, and its k cheapest points.
-        k_G = self._dynamic_k(grid, predictions, truth, foreground_F)
-        row_K = top_per_truth(pairs, -cost_M, k_G, len(truth))
+        # 3. The k of each truth, and its k cheapest points; k is at most candidate_topk.
+        row_K = top_per_truth(pairs, -cost_M, self.candidate_topk, len(truth))
+        truth_K = pairs.truth_M[row_K]
+        count_G = torch.bincount(truth_K, minlength=len(truth))
+        rank_K = torch.arange(len(row_K), device=row_K.device) - (count_G.cumsum(0) - count_G)[truth_K]
+        # The cheapest points are good ones: no IoU below theirs can be among the largest.
+        least_G = iou_M.new_ones(len(truth)).scatter_reduce(0, truth_K, iou_M[row_K], "amin")
+        least_G = least_G.where(count_G == self.candidate_topk, 0.0)
+        row_K = row_K[rank_K < self._dynamic_k(predictions, truth, foreground_BP, least_G)[truth_K]]
         # 4. A contested point goes to the cheapest of all truths whose region holds it.
         row_K = settle_among_all(cell_M, row_K, -cost_M)
         # 5. Target: the IoU.
@@ -111,17 +117,23 @@ class SimOTA:
         row_M = (in_box_M | in_square_M).nonzero().squeeze(1)
         return pairs[row_M], (in_box_M & in_square_M)[row_M]
 
+    def _background(self, predictions: Predictions, foreground_BP: Tensor) -> Tensor:
+        """What a point pays if all classes are background, (B x P,); 0 where it is not asked for."""
+        cost_P = torch.zeros_like(foreground_BP, dtype=torch.float32).view(-1)
+        scores_PC = predictions.scores_BPC.flatten(0, 1)
+        # In slices: all scores of a crowded batch at once would be the largest tensor by far.
+        for point_F in foreground_BP.view(-1).nonzero().squeeze(1).split(SLICE):
+            p_FC = probability(scores_PC.index_select(0, point_F))
+            cost_FC = -_log(1 - p_FC) if self.cost == "bce" else _varifocal_background(p_FC)
+            cost_P[point_F] = cost_FC.sum(1)
+        return cost_P
+
     def _dynamic_k(
-        self, grid: PointGrid, predictions: Predictions, truth: GroundTruth, foreground_F: Tensor
+        self, predictions: Predictions, truth: GroundTruth, foreground_BP: Tensor, least_G: Tensor
     ) -> Tensor:
         """The floored sum of the largest IoUs over all foreground points of the image, (G,), at least 1."""
-        images, points = predictions.boxes_BP4.shape[:2]
-        background_BP = torch.ones(images * points, dtype=torch.bool, device=foreground_F.device)
-        background_BP[foreground_F] = False
         k_G = torch.ones_like(truth.image_G)
-        for truth_R, _, boxes_RN4 in overlapping(
-            grid, predictions, truth, background_BP.view(images, points)
-        ):
+        for truth_R, _, boxes_RN4 in overlapping(predictions, truth, foreground_BP, least_G):
             iou_RN = iou(boxes_RN4, truth.boxes_G4[truth_R, None].float())
             largest = iou_RN.topk(min(self.candidate_topk, iou_RN.shape[1]), dim=1).values
             k_G[truth_R] = largest.sum(1).long().clamp(min=1)
@@ -129,7 +141,7 @@ class SimOTA:
 
 
 def _log(p: Tensor) -> Tensor:
-    return p.log().clamp(min=LOG_FLOOR)
+    return p.log().clamp_(min=LOG_FLOOR)
 
 
 def _varifocal_background(p: Tensor) -> Tensor:

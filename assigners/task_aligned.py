@@ -58,7 +58,7 @@ class TaskAligned:
         pairs = points_within(grid, boxes_G4[:, None, :2], boxes_G4[:, None, 2:], boxes_G4)
         # 2. Alignment.
         p_M, boxes_M4 = predicted(pairs, predictions, truth)
-        iou_M = iou(boxes_M4, boxes_G4[pairs.truth_M])
+        iou_M = iou(boxes_M4, boxes_G4.index_select(0, pairs.truth_M))
         t_M = power(p_M, self.alpha) * power(iou_M, self.beta)
         # 3. The best of each truth; 4. one truth per point.
         cell_M = pairs.cells(truth, len(grid))
@@ -84,7 +84,7 @@ class TaskAligned:
         """The rows of the pairs that are among the top-k of their truth over all points of the image."""
         points = len(grid)
         keys = [pairs.truth_M[:0]]
-        for truth_R, point_RN, boxes_RN4 in overlapping(grid, predictions, truth):
+        for truth_R, point_RN, boxes_RN4 in overlapping(predictions, truth):
             at = truth.image_G[truth_R, None], point_RN, truth.labels_G[truth_R, None]
             p_RN = probability(predictions.scores_BPC[at])
             iou_RN = iou(boxes_RN4, truth.boxes_G4[truth_R, None].float())

@@ -60,7 +60,9 @@ class ATSS:
         # 6. Target.
         score_K = torch.ones_like(value_K[row_K])
         if self.score == "iou":
-            score_K = iou(predicted(positives, predictions, truth)[1], boxes_G4[positives.truth_M])
+            cell_K = positives.cells(truth, len(grid))
+            boxes_K4 = predicted(positives, cell_K, predictions, truth)[1]
+            score_K = iou(boxes_K4, boxes_G4[positives.truth_M])
         return assignment(positives, truth, score_K, torch.ones_like(score_K))
 
     def _anchors(self, center_N2: Tensor, stride_N: Tensor) -> Tensor:

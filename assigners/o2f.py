@@ -59,7 +59,8 @@ class O2F:
         high_GL2 = torch.minimum(high_GL2, boxes_G4[:, None, 2:])
         pairs = points_within(grid, low_GL2, high_GL2, boxes_G4)
         # 2. Quality.
-        p_M, boxes_M4 = predicted(pairs, predictions, truth)
+        cell_M = pairs.cells(truth, len(grid))
+        p_M, boxes_M4 = predicted(pairs, cell_M, predictions, truth)
         iou_M = iou(boxes_M4, boxes_G4.index_select(0, pairs.truth_M))
         q_M = power(p_M, 1 - self.alpha) * power(iou_M, self.alpha)
         # 3. The best of each truth, where the boxes overlap at all.
@@ -67,7 +68,7 @@ class O2F:
         row_K = top(pairs, q_M, self.topk, truths)
         row_K = row_K[q_M[row_K] >= 0]
         # 4. A contested point goes to its best claimant.
-        row_K = row_K[best_per_cell(pairs.cells(truth, len(grid))[row_K], q_M[row_K])]
+        row_K = row_K[best_per_cell(cell_M[row_K], q_M[row_K])]
         # 5. The best of what is left is certain, the others are soft.
         positives, p_K, q_K = pairs[row_K], p_M[row_K], q_M[row_K]
         certain_K = torch.zeros_like(row_K, dtype=torch.bool)

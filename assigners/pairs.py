@@ -139,20 +139,21 @@ def settle_among_all(cell_M: Tensor, chosen_K: Tensor, value_M: Tensor) -> Tenso
         The rows of the winners, sorted by cell. A truth may win a point that it had not claimed.
     """
     cells = int(cell_M.max()) + 1 if len(cell_M) else 0
-    contested_M = torch.bincount(cell_M[chosen_K], minlength=cells)[cell_M] > 1
-    rivals_M = contested_M.clone()
+    contested_P = torch.bincount(cell_M[chosen_K], minlength=cells) > 1
+    rivals_M = contested_P.index_select(0, cell_M)
     rivals_M[chosen_K] = True
     row_R = rivals_M.nonzero().squeeze(1)
     return row_R[best_per_cell(cell_M[row_R], value_M[row_R])]
 
 
-def predicted(pairs: Pairs, predictions: Predictions, truth: GroundTruth) -> tuple[Tensor, Tensor]:
+def predicted(
+    pairs: Pairs, cell_M: Tensor, predictions: Predictions, truth: GroundTruth
+) -> tuple[Tensor, Tensor]:
     """The probability p_M of the truth's class and the predicted boxes (M, 4) of the pairs, float32."""
-    _, points, classes = predictions.scores_BPC.shape
+    classes = predictions.scores_BPC.shape[2]
     if len(truth) and not 0 <= int(truth.labels_G.min()) <= int(truth.labels_G.max()) < classes:
         raise ValueError(f"labels must lie in 0 to {classes - 1}, got {truth.labels_G.unique().tolist()}")
     # index_select on flat views takes half the time of indexing by several tensors.
-    cell_M = pairs.cells(truth, points)
     entry_M = cell_M * classes + truth.labels_G.index_select(0, pairs.truth_M)
     p_M = predictions.scores_BPC.reshape(-1).index_select(0, entry_M)
     boxes_M4 = predictions.boxes_BP4.reshape(-1, 4).index_select(0, cell_M)

@@ -25,7 +25,7 @@ from assigners.types import Assignment, GroundTruth, PointGrid, Predictions
 
 PENALTY = 1e5  # far above any real cost, yet small enough that float32 keeps the order of costs beneath it
 LOG_FLOOR = -100.0  # of a probability of exactly 0, as torch's own binary cross entropy has it
-SLICE = 2**13  # points whose classes are summed at once
+SLICE = 2**11  # points whose classes are summed at once: what fits a cache
 VARIFOCAL_ALPHA, VARIFOCAL_GAMMA = 0.75, 2.0  # 2008.13367, section 3.2
 
 
@@ -68,7 +68,7 @@ class SimOTA:
         pairs, proper_M = self._region(grid, truth.boxes_G4.float())
         cell_M = pairs.cells(truth, len(grid))
         # 2. Cost.
-        p_M, boxes_M4 = predicted(pairs, predictions, truth)
+        p_M, boxes_M4 = predicted(pairs, cell_M, predictions, truth)
         truth_M4 = truth.boxes_G4.float().index_select(0, pairs.truth_M)
         iou_M = iou(boxes_M4, truth_M4)
         foreground_BP = torch.zeros(predictions.boxes_BP4.shape[:2], dtype=torch.bool, device=p_M.device)

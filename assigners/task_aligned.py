@@ -57,14 +57,14 @@ class TaskAligned:
         # 1. Candidates: the points inside the truth.
         pairs = points_within(grid, boxes_G4[:, None, :2], boxes_G4[:, None, 2:], boxes_G4)
         # 2. Alignment.
-        p_M, boxes_M4 = predicted(pairs, predictions, truth)
+        cell_M = pairs.cells(truth, len(grid))
+        p_M, boxes_M4 = predicted(pairs, cell_M, predictions, truth)
         iou_M = iou(boxes_M4, boxes_G4.index_select(0, pairs.truth_M))
         t_M = power(p_M, self.alpha) * power(iou_M, self.beta)
         # 3. The best of each truth; 4. one truth per point.
-        cell_M = pairs.cells(truth, len(grid))
         if self.candidates == "inside":
-            row_K = top_per_truth(pairs, t_M, self.topk, truths)
-            row_K = row_K[t_M[row_K] > SMALLEST]
+            row_N = (t_M > SMALLEST).nonzero().squeeze(1)
+            row_K = row_N[top_per_truth(pairs[row_N], t_M[row_N], self.topk, truths)]
             row_K = settle_among_all(cell_M, row_K, iou_M)
         else:
             row_K = self._top_everywhere(grid, pairs, predictions, truth)

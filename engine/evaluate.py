@@ -36,8 +36,6 @@ def evaluate_checkpoint(options: DictConfig) -> float:
     config = OmegaConf.create(state["config"])
     assert isinstance(config, DictConfig)
     data = options.get("data")  # a group that was not chosen leaves no key
-    if options.run is not None and data is None:
-        config.data.root = read_config(Path(options.run)).data.get("root")
     if data is not None:
         config.data = data
     if options.eval is not None:

@@ -102,20 +102,15 @@ def rank_key(value: Tensor) -> Tensor:
     return (bits ^ ((bits >> 31) & 0x7FFFFFFF)).long() + 2**31
 
 
-def top_per_truth(pairs: Pairs, value_M: Tensor, k: int | Tensor, truths: int) -> Tensor:
-    """The rows of the k largest values of each truth, best first within a truth; ties to the lower point.
-
-    Args:
-        k: one number, or (G,) int64, one for each truth.
-        truths: G.
-    """
+def top_per_truth(pairs: Pairs, value_M: Tensor, k: int, truths: int) -> Tensor:
+    """The rows of the k largest values of each of the G truths, best first; ties to the lower point."""
     order_M = ((pairs.truth_M << 32) - rank_key(value_M)).sort(stable=True).indices
     truth_M = pairs.truth_M.index_select(0, order_M)
     count_G = torch.bincount(pairs.truth_M, minlength=truths)
     rank_M = torch.arange(len(truth_M), device=truth_M.device) - (count_G.cumsum(0) - count_G).index_select(
         0, truth_M
     )
-    return order_M[rank_M < (k if isinstance(k, int) else k.index_select(0, truth_M))]
+    return order_M[rank_M < k]
 
 
 def best_per_cell(cell_K: Tensor, value_K: Tensor) -> Tensor:

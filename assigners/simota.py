@@ -67,12 +67,12 @@ class SimOTA:
         # 1. Candidates: the truth's own region.
         pairs, proper_M = self._region(grid, truth.boxes_G4.float())
         cell_M = pairs.cells(truth, len(grid))
+        foreground_BP = torch.zeros(predictions.boxes_BP4.shape[:2], dtype=torch.bool, device=cell_M.device)
+        foreground_BP.view(-1)[cell_M] = True
         # 2. Cost.
         p_M, boxes_M4 = predicted(pairs, cell_M, predictions, truth)
         truth_M4 = truth.boxes_G4.float().index_select(0, pairs.truth_M)
         iou_M = iou(boxes_M4, truth_M4)
-        foreground_BP = torch.zeros(predictions.boxes_BP4.shape[:2], dtype=torch.bool, device=p_M.device)
-        foreground_BP.view(-1)[cell_M] = True
         background_M = self._background(predictions, foreground_BP).index_select(0, cell_M)
         if self.cost == "bce":
             cls_M = background_M + _log(1 - p_M) - _log(p_M)
@@ -80,24 +80,37 @@ class SimOTA:
         else:
             # A target of 0 is background, for the truth's class too.
             bce_M = -(iou_M * _log(p_M) + (1 - iou_M) * _log(1 - p_M))
-            own_M = torch.where(iou_M > 0, iou_M * bce_M - _varifocal_background(p_M), 0.0)
-            cls_M = background_M + own_M
+            cls_M = background_M + torch.where(iou_M > 0, iou_M * bce_M - _varifocal_background(p_M), 0.0)
             box_M = 1 - giou(boxes_M4, truth_M4)
         cost_M = self.cls_weight * cls_M + self.iou_weight * box_M + PENALTY * ~proper_M
-        # 3. The k of each truth, and its k cheapest points; k is at most candidate_topk.
-        row_K = top_per_truth(pairs, -cost_M, self.candidate_topk, len(truth))
-        truth_K = pairs.truth_M[row_K]
-        count_G = torch.bincount(truth_K, minlength=len(truth))
-        rank_K = torch.arange(len(row_K), device=row_K.device) - (count_G.cumsum(0) - count_G)[truth_K]
-        # The cheapest points are good ones: no IoU below theirs can be among the largest.
-        least_G = iou_M.new_ones(len(truth)).scatter_reduce(0, truth_K, iou_M[row_K], "amin")
-        least_G = least_G.where(count_G == self.candidate_topk, 0.0)
-        row_K = row_K[rank_K < self._dynamic_k(predictions, truth, foreground_BP, least_G)[truth_K]]
+        # 3. The k cheapest points of each truth, k by its IoUs.
+        row_K = self._cheapest(pairs, cost_M, iou_M, foreground_BP, predictions, truth)
         # 4. A contested point goes to the cheapest of all truths whose region holds it.
         row_K = settle_among_all(cell_M, row_K, -cost_M)
         # 5. Target: the IoU.
         score_K = iou_M[row_K]
         return assignment(pairs[row_K], truth, score_K, torch.ones_like(score_K))
+
+    def _cheapest(
+        self,
+        pairs: Pairs,
+        cost_M: Tensor,
+        iou_M: Tensor,
+        foreground_BP: Tensor,
+        predictions: Predictions,
+        truth: GroundTruth,
+    ) -> Tensor:
+        """The rows of the k cheapest pairs of each truth."""
+        # No k exceeds candidate_topk; and as the cheapest points are good ones, an IoU below all of theirs
+        # cannot be among the candidate_topk largest.
+        row_K = top_per_truth(pairs, -cost_M, self.candidate_topk, len(truth))
+        truth_K = pairs.truth_M[row_K]
+        count_G = torch.bincount(truth_K, minlength=len(truth))
+        least_G = iou_M.new_ones(len(truth)).scatter_reduce(0, truth_K, iou_M[row_K], "amin")
+        least_G = least_G.where(count_G == self.candidate_topk, 0.0)
+        k_G = self._dynamic_k(predictions, truth, foreground_BP, least_G)
+        rank_K = torch.arange(len(row_K), device=row_K.device) - (count_G.cumsum(0) - count_G)[truth_K]
+        return row_K[rank_K < k_G[truth_K]]
 
     def _region(self, grid: PointGrid, boxes_G4: Tensor) -> tuple[Pairs, Tensor]:
         """The candidate pairs, and which of them need not pay the penalty."""

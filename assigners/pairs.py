@@ -107,9 +107,8 @@ def top_per_truth(pairs: Pairs, value_M: Tensor, k: int, truths: int) -> Tensor:
     order_M = ((pairs.truth_M << 32) - rank_key(value_M)).sort(stable=True).indices
     truth_M = pairs.truth_M.index_select(0, order_M)
     count_G = torch.bincount(pairs.truth_M, minlength=truths)
-    rank_M = torch.arange(len(truth_M), device=truth_M.device) - (count_G.cumsum(0) - count_G).index_select(
-        0, truth_M
-    )
+    start_G = count_G.cumsum(0) - count_G
+    rank_M = torch.arange(len(truth_M), device=truth_M.device) - start_G.index_select(0, truth_M)
     return order_M[rank_M < k]
 
 

@@ -1,0 +1,66 @@
+"""How far SimOTA is from what it cannot avoid, on the crowd of `cases.py`: counts and times.
+
+    python -m benchmarks.floor
+
+The floor holds the work that the definition asks for, each part by one plain pass over its data: the class
+cost of all foreground points, the IoU of every pair of a truth and a point of its region, one sort of those
+pairs, and the IoUs that enter a dynamic k. Finding these last ones, and gathering, come on top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import torch
+
+from assigners import SimOTA
+from assigners.boxes import iou
+from assigners.overlaps import overlapping
+from benchmarks.cases import CASES
+from benchmarks.measure import PROGRESS, seconds
+
+REPEATS = 7
+
+
+def milliseconds(call: Callable[[], Any]) -> float:
+    seconds(call, "cpu")
+    return 1000 * median(seconds(call, "cpu") for _ in range(REPEATS))
+
+
+def main() -> None:
+    assigner = SimOTA()
+    grid, predictions, truth = CASES[-1].draw()
+    pairs, _ = assigner._region(grid, truth.boxes_G4)
+    cell_M = pairs.cells(truth, len(grid))
+    foreground_BP = torch.zeros(predictions.boxes_BP4.shape[:2], dtype=torch.bool)
+    foreground_BP.view(-1)[cell_M] = True
+    overlaps = sum(
+        int((iou(boxes_RN4, truth.boxes_G4[truth_R, None]) > 0).sum())
+        for truth_R, _, boxes_RN4 in overlapping(predictions, truth, foreground_BP)
+    )
+    boxes_M4 = predictions.boxes_BP4.flatten(0, 1)[cell_M]
+    truth_M4 = truth.boxes_G4[pairs.truth_M]
+    best_N4 = torch.rand(len(truth) * assigner.candidate_topk, 4)
+    key_M = torch.randint(2**60, cell_M.shape)
+    parts = {
+        f"class costs of {int(foreground_BP.sum()):,} foreground points": milliseconds(
+            lambda: assigner._background(predictions, foreground_BP)
+        ),
+        f"IoU of {len(cell_M):,} pairs of the regions": milliseconds(lambda: iou(boxes_M4, truth_M4)),
+        "a sort of those pairs": milliseconds(lambda: key_M.sort()),
+        f"IoU of the {len(best_N4):,} pairs that make up the dynamic k": milliseconds(
+            lambda: iou(best_N4, best_N4)
+        ),
+    }
+    whole = milliseconds(lambda: assigner(grid, predictions, truth, PROGRESS))
+    for name, taken in parts.items():
+        print(f"{taken:9.1f} ms  {name}")
+    print(f"{sum(parts.values()):9.1f} ms  together: the floor")
+    print(f"{whole:9.1f} ms  SimOTA, {whole / sum(parts.values()):.1f} times the floor")
+    print(f"{overlaps:,} pairs of a truth and a predicted foreground box overlap at all")
+
+
+if __name__ == "__main__":
+    main()

@@ -26,6 +26,7 @@ from benchmarks.cases import CASES, Case, pairs_inside
 from benchmarks.measure import implementations, in_fresh_process, seconds
 
 ASSIGNERS = ("atss", "simota", "tal", "o2f")
+SLOW, FEW = 5.0, 3  # a call of more seconds is made so few times
 TITLES = {"atss": "ATSS", "simota": "SimOTA", "tal": "TAL", "o2f": "O2F"}
 console = Console()
 
@@ -43,15 +44,16 @@ def measure(assigner: str, case: Case, device: str, repeats: int, patience: floa
             row["failed"] = first
         else:
             row["megabytes"] = first["megabytes"]
+            row["calls"] = repeats if first["seconds"] < SLOW else FEW
             calls[peer.name] = peer.prepare(*inputs)
-    # The quick ones are warmed up here; a slow one's first second does not matter to its median.
+            if first["seconds"] < SLOW:  # warm-up, which does not matter to a slow one
+                seconds(calls[peer.name], device)
+                seconds(calls[peer.name], device)
     times: dict[str, list[float]] = {name: [] for name in calls}
-    for call in calls.values():
-        if seconds(call, device) < 1.0:
-            seconds(call, device)
-    for _ in range(repeats):
-        for name, call in calls.items():
-            times[name].append(seconds(call, device))
+    for turn in range(repeats):
+        for row in rows:
+            if row["name"] in calls and turn < row["calls"]:
+                times[row["name"]].append(seconds(calls[row["name"]], device))
     for row in rows:
         if row["name"] in times:
             row["milliseconds"] = 1000 * median(times[row["name"]])
@@ -62,7 +64,7 @@ def cell(row: dict[str, Any], ours: dict[str, Any]) -> str:
     """Milliseconds, how many times ours, megabytes."""
     if "failed" in row:
         return str(row["failed"])
-    text = f"{row['milliseconds']:,.1f} ms"
+    text = f"{row['milliseconds']:,.1f} ms" + ("*" if row["calls"] == FEW else "")
     if row is not ours and "milliseconds" in ours:
         text += f" ({row['milliseconds'] / ours['milliseconds']:.1f}x)"
     return f"{text}, {max(row['megabytes'], 0):,.0f} MB"
@@ -83,7 +85,7 @@ def markdown(report: dict[str, Any]) -> str:
     """The tables of a report."""
     parts = [
         f"Median of {report['repeats']} calls that take turns, in milliseconds per batch (in brackets: how "
-        "many times ours), and peak memory above the inputs of a first call in a fresh process. "
+        f"many times ours; *: of {FEW}), and peak memory above the inputs, of a first call in a new process. "
         f"{report['machine']}."
     ]
     for assigner in dict.fromkeys(row["assigner"] for row in report["rows"]):

@@ -42,15 +42,36 @@ def test_a_failure_in_the_fresh_process_is_not_hidden() -> None:
 
 def test_the_table_holds_times_ratios_and_failures() -> None:
     rows = [
-        {"assigner": "atss", "case": "one", "name": "matchpoint", "megabytes": 1.2, "milliseconds": 2.0},
-        {"assigner": "atss", "case": "one", "name": "other", "megabytes": 30.0, "milliseconds": 50.0},
-        {"assigner": "atss", "case": "two", "name": "matchpoint", "megabytes": 0.0, "milliseconds": 4.0},
+        {
+            "assigner": "atss",
+            "case": "one",
+            "name": "matchpoint",
+            "megabytes": 1.2,
+            "milliseconds": 2.0,
+            "calls": 7,
+        },
+        {
+            "assigner": "atss",
+            "case": "one",
+            "name": "other",
+            "megabytes": 30.0,
+            "milliseconds": 50.0,
+            "calls": 3,
+        },
+        {
+            "assigner": "atss",
+            "case": "two",
+            "name": "matchpoint",
+            "megabytes": 0.0,
+            "milliseconds": 4.0,
+            "calls": 7,
+        },
         {"assigner": "atss", "case": "two", "name": "other", "failed": "> 60 s"},
     ]
     header, lines = tabulate(rows, "atss")
     assert header == ["batch", "matchpoint", "other"]
     assert lines == [
-        ["one", "2.0 ms, 1 MB", "50.0 ms (25.0x), 30 MB"],
+        ["one", "2.0 ms, 1 MB", "50.0 ms* (25.0x), 30 MB"],
         ["two", "4.0 ms, 0 MB", "> 60 s"],
     ]
     text = markdown({"machine": "M", "repeats": 7, "rows": rows})

@@ -29,6 +29,10 @@ class Interruption:
     ) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+        # A scheduler may send its signal to the data workers, too, and then their end is what is seen here.
+        # The last checkpoint is some minutes old at most, and a sweep must not go on to its next job.
+        if self.asked and isinstance(error, RuntimeError):
+            raise KeyboardInterrupt from error
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:  # a data worker: the terminal sends Ctrl-C to all of them

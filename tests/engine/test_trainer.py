@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import shutil
 import signal
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -170,6 +173,22 @@ def test_another_number_of_workers_may_continue(
     config = tiny_run("data.workers=0")
     train(config)
     assert_same_run(whole[0], Path(config.runs_dir) / NAME)
+
+
+def test_a_signal_that_reaches_the_workers_too_interrupts(
+    tiny_run: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def signal_to_all(self: Trainer, *arguments: Any, **words: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        # From another process: a worker takes its parent's own signal for an orderly end.
+        workers = [str(worker.pid) for worker in multiprocessing.active_children()]
+        subprocess.run(["kill", "-TERM", *workers], check=True)
+        time.sleep(10)  # the end of a worker is noticed at once
+        pytest.fail("still there")
+
+    monkeypatch.setattr(Trainer, "_train_batch", signal_to_all)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_run("data.workers=1"))
 
 
 def test_a_second_signal_ends_it_at_once(tiny_run: Compose, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,9 +5,20 @@ positives = O2F()(grid, Predictions(scores_BPC, boxes_BP4), GroundTruth.from_lis
 """
 
 from assigners.atss import ATSS
+from assigners.fcos import FCOS
 from assigners.o2f import O2F
 from assigners.simota import SimOTA
 from assigners.task_aligned import TaskAligned
 from assigners.types import Assignment, GroundTruth, PointGrid, Predictions
 
-__all__ = ["ATSS", "O2F", "Assignment", "GroundTruth", "PointGrid", "Predictions", "SimOTA", "TaskAligned"]
+__all__ = [
+    "ATSS",
+    "FCOS",
+    "O2F",
+    "Assignment",
+    "GroundTruth",
+    "PointGrid",
+    "Predictions",
+    "SimOTA",
+    "TaskAligned",
+]

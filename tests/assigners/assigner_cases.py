@@ -6,12 +6,13 @@ import torch
 from assigner_batches import Batch, random_predictions
 from assigner_check import Assigner, Oracle
 from oracle_atss import atss
+from oracle_fcos import fcos
 from oracle_o2f import o2f
 from oracle_simota import simota
 from oracle_task_aligned import task_aligned
 from torch import Tensor
 
-from assigners import ATSS, O2F, GroundTruth, PointGrid, Predictions, SimOTA, TaskAligned
+from assigners import ATSS, FCOS, O2F, GroundTruth, PointGrid, Predictions, SimOTA, TaskAligned
 
 GRID = PointGrid.for_image(64, 96, (8, 16, 32))
 BOX = [2.0, 2.0, 74.0, 50.0]
@@ -20,6 +21,8 @@ CASES: dict[str, tuple[Assigner, Oracle]] = {
     "atss": (ATSS(), atss),
     "atss-iou": (ATSS(score="iou"), partial(atss, score="iou")),
     "atss-force": (ATSS(score="iou", force_match=True), partial(atss, score="iou", force_match=True)),
+    "fcos": (FCOS(), fcos),
+    "fcos-inside": (FCOS(center_radius=None, reach=3.0), partial(fcos, center_radius=None, reach=3.0)),
     "simota": (SimOTA(), simota),
     "simota-varifocal": (
         SimOTA(cost="varifocal", iou_weight=6.0),

@@ -134,8 +134,9 @@ def test_one_cell_levels(name: str, size: tuple[int, int]) -> None:
     box = [0.0, 0.0, 33.0, 33.0]
     batch = Batch(grid, copies(grid, box), truths([box]), 1, "copies")
     seen = compare(*CASES[name], batch)
-    # Plain ATSS: of two candidates that differ, neither reaches mean + deviation.
-    assert seen["with positives"] == (name not in ("atss", "atss-iou"))
+    # Plain ATSS: of two candidates that differ, neither reaches mean + deviation. FCOS: the first point lies
+    # outside the centre square, the second is made for larger boxes.
+    assert seen["with positives"] == (name not in ("atss", "atss-iou", "fcos"))
 
 
 @each

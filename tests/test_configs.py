@@ -69,7 +69,8 @@ def test_the_full_setting_is_that_of_the_papers(composed: Compose, assigner: str
     assert config.name == f"coco-fcos_r50_1x-{assigner}-seed0"
     assert config.model.backbone.name == "resnet50"
     assert config.model.head.channels == 256
-    assert config.model.head.quality == {"atss": "centerness", "fcos": "centerness", "o2f": "implicit"}.get(assigner, "none")
+    quality = {"atss": "centerness", "fcos": "centerness", "o2f": "implicit"}.get(assigner, "none")
+    assert config.model.head.quality == quality
     assert (config.data.short, config.data.eval_short, config.data.long) == (800, 800, 1333)
     schedule = config.schedule
     assert (schedule.optimizer, schedule.lr, schedule.batch_size, schedule.epochs) == ("sgd", 0.01, 16, 12)

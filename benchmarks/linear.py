@@ -19,7 +19,7 @@ from benchmarks.assigners import ASSIGNERS, TITLES
 from benchmarks.cases import STRIDES, Case, pairs_inside
 from benchmarks.measure import implementations, seconds
 
-COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 REPEATS = 7
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from assigners.boxes import area
+from assigners.pairs import rank_within
 from assigners.types import GroundTruth, Predictions
 
 BLOCK = 16
@@ -92,8 +93,7 @@ def _blocks(boxes_BP4: Tensor, keep_BP: Tensor | None) -> Blocks:
     # Every image gets as many blocks as the fullest one needs.
     count_B = torch.bincount(image_K, minlength=images)
     per_image = -(-int(count_B.max()) // BLOCK)
-    rank_K = torch.arange(len(image_K), device=image_K.device) - (count_B.cumsum(0) - count_B)[image_K]
-    slot_K = image_K * (per_image * BLOCK) + rank_K
+    slot_K = image_K * (per_image * BLOCK) + rank_within(image_K, count_B)
     point_BTS = cell_K.new_zeros(images, per_image, BLOCK)
     point_BTS.view(-1)[slot_K] = cell_K[order_K] - image_K * points
     boxes_BTS4 = boxes_K4.new_full((images, per_image, BLOCK, 4), torch.nan)

@@ -106,10 +106,13 @@ def top_per_truth(pairs: Pairs, value_M: Tensor, k: int, truths: int) -> Tensor:
     """The rows of the k largest values of each of the G truths, best first; ties to the lower point."""
     order_M = ((pairs.truth_M << 32) - rank_key(value_M)).sort(stable=True).indices
     truth_M = pairs.truth_M.index_select(0, order_M)
-    count_G = torch.bincount(pairs.truth_M, minlength=truths)
+    return order_M[rank_within(truth_M, torch.bincount(pairs.truth_M, minlength=truths)) < k]
+
+
+def rank_within(group_M: Tensor, count_G: Tensor) -> Tensor:
+    """The place of each row within its group, from 0; rows are sorted by group, count_G are its sizes."""
     start_G = count_G.cumsum(0) - count_G
-    rank_M = torch.arange(len(truth_M), device=truth_M.device) - start_G.index_select(0, truth_M)
-    return order_M[rank_M < k]
+    return torch.arange(len(group_M), device=group_M.device) - start_G.index_select(0, group_M)
 
 
 def best_per_cell(cell_K: Tensor, value_K: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from assigners.pairs import (
     points_within,
     predicted,
     probability,
+    rank_within,
     settle_among_all,
     top_per_truth,
 )
@@ -109,8 +110,7 @@ class SimOTA:
         least_G = iou_M.new_ones(len(truth)).scatter_reduce(0, truth_K, iou_M[row_K], "amin")
         least_G = least_G.where(count_G == self.candidate_topk, 0.0)
         k_G = self._dynamic_k(predictions, truth, foreground_BP, least_G)
-        rank_K = torch.arange(len(row_K), device=row_K.device) - (count_G.cumsum(0) - count_G)[truth_K]
-        return row_K[rank_K < k_G[truth_K]]
+        return row_K[rank_within(truth_K, count_G) < k_G[truth_K]]
 
     def _region(self, grid: PointGrid, boxes_G4: Tensor) -> tuple[Pairs, Tensor]:
         """The candidate pairs, and which of them need not pay the penalty."""

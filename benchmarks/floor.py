@@ -1,14 +1,16 @@
-"""How far SimOTA is from what it cannot avoid, on the crowd of `cases.py`: counts and times.
+"""How far SimOTA is from what it cannot avoid: counts and times.
 
-    python -m benchmarks.floor
+    python -m benchmarks.floor            # on the crowd of cases.py
+    python -m benchmarks.floor "7 boxes"  # on the first case whose name holds this
 
 The floor holds the work that the definition asks for, each part by one plain pass over its data: the class
-cost of all foreground points, the IoU of every pair of a truth and a point of its region, one sort of those
-pairs, and the IoUs that enter a dynamic k. Finding these last ones, and gathering, come on top.
+cost of all foreground points, the IoU of every pair of a truth and a point of its region, one count of those
+pairs by truth, and the IoUs that enter a dynamic k. Finding these last ones, and gathering, come on top.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from statistics import median
 from typing import Any
@@ -17,7 +19,7 @@ import torch
 
 from assigners import SimOTA
 from assigners.boxes import iou
-from assigners.overlaps import overlapping
+from assigners.overlaps import blocks_of, overlapping
 from benchmarks.cases import CASES
 from benchmarks.measure import PROGRESS, seconds
 
@@ -29,32 +31,34 @@ def milliseconds(call: Callable[[], Any]) -> float:
     return 1000 * median(seconds(call, "cpu") for _ in range(REPEATS))
 
 
-def main() -> None:
+def main(wanted: str) -> None:
+    case = next(case for case in CASES if wanted in case.name)
     assigner = SimOTA()
-    grid, predictions, truth = CASES[-1].draw()
+    grid, predictions, truth = case.draw()
     pairs, _ = assigner._region(grid, truth.boxes_G4)
     cell_M = pairs.cells(truth, len(grid))
     foreground_BP = torch.zeros(predictions.boxes_BP4.shape[:2], dtype=torch.bool)
     foreground_BP.view(-1)[cell_M] = True
+    blocks = blocks_of(predictions, foreground_BP)
     overlaps = sum(
-        int((iou(boxes_RN4, truth.boxes_G4[truth_R, None]) > 0).sum())
-        for truth_R, _, boxes_RN4 in overlapping(predictions, truth, foreground_BP)
+        int((iou(blocks.boxes(block_RT), truth.boxes_G4[truth_R, None]) > 0).sum())
+        for truth_R, block_RT in overlapping(blocks, truth)
     )
     boxes_M4 = predictions.boxes_BP4.flatten(0, 1)[cell_M]
     truth_M4 = truth.boxes_G4[pairs.truth_M]
     best_N4 = torch.rand(len(truth) * assigner.candidate_topk, 4)
-    key_M = torch.randint(2**60, cell_M.shape)
     parts = {
         f"class costs of {int(foreground_BP.sum()):,} foreground points": milliseconds(
             lambda: assigner._background(predictions, foreground_BP)
         ),
         f"IoU of {len(cell_M):,} pairs of the regions": milliseconds(lambda: iou(boxes_M4, truth_M4)),
-        "a sort of those pairs": milliseconds(lambda: key_M.sort()),
+        "a count of those pairs": milliseconds(lambda: torch.bincount(pairs.truth_M)),
         f"IoU of the {len(best_N4):,} pairs that make up the dynamic k": milliseconds(
             lambda: iou(best_N4, best_N4)
         ),
     }
     whole = milliseconds(lambda: assigner(grid, predictions, truth, PROGRESS))
+    print(case.name)
     for name, taken in parts.items():
         print(f"{taken:9.1f} ms  {name}")
     print(f"{sum(parts.values()):9.1f} ms  together: the floor")
@@ -63,4 +67,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1] if len(sys.argv) > 1 else CASES[-1].name)

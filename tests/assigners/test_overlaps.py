@@ -7,7 +7,7 @@ from torch import Tensor
 import assigners.overlaps
 from assigners import GroundTruth, Predictions
 from assigners.boxes import iou
-from assigners.overlaps import overlapping
+from assigners.overlaps import blocks_of, overlapping
 
 IMAGES, POINTS = 3, 150
 
@@ -37,7 +37,9 @@ def found(
 ) -> dict[int, list[int]]:
     """The points that each truth was compared with, and a check of what comes with them."""
     points: dict[int, list[int]] = {}
-    for truth_R, point_RN, boxes_RN4 in overlapping(predictions, truth, keep_BP, least_G):
+    blocks = blocks_of(predictions, keep_BP)
+    for truth_R, block_RT in overlapping(blocks, truth, least_G):
+        point_RN, boxes_RN4 = blocks.points(block_RT), blocks.boxes(block_RT)
         assert point_RN.shape == boxes_RN4.shape[:2]
         for row, g in enumerate(truth_R.tolist()):
             assert g not in points, "a truth had two turns"

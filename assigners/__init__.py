@@ -7,6 +7,7 @@ positives = O2F()(grid, Predictions(scores_BPC, boxes_BP4), GroundTruth.from_lis
 from assigners.atss import ATSS
 from assigners.fcos import FCOS
 from assigners.o2f import O2F
+from assigners.poto import POTO
 from assigners.simota import SimOTA
 from assigners.task_aligned import TaskAligned
 from assigners.types import Assignment, GroundTruth, PointGrid, Predictions
@@ -15,6 +16,7 @@ __all__ = [
     "ATSS",
     "FCOS",
     "O2F",
+    "POTO",
     "Assignment",
     "GroundTruth",
     "PointGrid",

@@ -8,11 +8,12 @@ from assigner_check import Assigner, Oracle
 from oracle_atss import atss
 from oracle_fcos import fcos
 from oracle_o2f import o2f
+from oracle_poto import poto
 from oracle_simota import simota
 from oracle_task_aligned import task_aligned
 from torch import Tensor
 
-from assigners import ATSS, FCOS, O2F, GroundTruth, PointGrid, Predictions, SimOTA, TaskAligned
+from assigners import ATSS, FCOS, O2F, POTO, GroundTruth, PointGrid, Predictions, SimOTA, TaskAligned
 
 GRID = PointGrid.for_image(64, 96, (8, 16, 32))
 BOX = [2.0, 2.0, 74.0, 50.0]
@@ -35,6 +36,7 @@ CASES: dict[str, tuple[Assigner, Oracle]] = {
     "tal": (TaskAligned(), task_aligned),
     "tal-everywhere": (TaskAligned(candidates="everywhere"), partial(task_aligned, candidates="everywhere")),
     "o2f": (O2F(), o2f),
+    "poto": (POTO(), poto),
 }
 
 

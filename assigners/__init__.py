@@ -5,6 +5,7 @@ positives = O2F()(grid, Predictions(scores_BPC, boxes_BP4), GroundTruth.from_lis
 """
 
 from assigners.atss import ATSS
+from assigners.dsla import DSLA
 from assigners.fcos import FCOS
 from assigners.o2f import O2F
 from assigners.poto import POTO
@@ -14,6 +15,7 @@ from assigners.types import Assignment, GroundTruth, PointGrid, Predictions
 
 __all__ = [
     "ATSS",
+    "DSLA",
     "FCOS",
     "O2F",
     "POTO",

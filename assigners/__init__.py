@@ -9,6 +9,7 @@ from assigners.dsla import DSLA
 from assigners.fcos import FCOS
 from assigners.o2f import O2F
 from assigners.poto import POTO
+from assigners.relabel import OneToFewLabels
 from assigners.simota import SimOTA
 from assigners.task_aligned import TaskAligned
 from assigners.types import Assignment, GroundTruth, PointGrid, Predictions
@@ -21,6 +22,7 @@ __all__ = [
     "POTO",
     "Assignment",
     "GroundTruth",
+    "OneToFewLabels",
     "PointGrid",
     "Predictions",
     "SimOTA",

@@ -5,18 +5,24 @@ positives = O2F()(grid, Predictions(scores_BPC, boxes_BP4), GroundTruth.from_lis
 """
 
 from assigners.atss import ATSS
+from assigners.dsla import DSLA
 from assigners.fcos import FCOS
 from assigners.o2f import O2F
+from assigners.poto import POTO
+from assigners.relabel import OneToFewLabels
 from assigners.simota import SimOTA
 from assigners.task_aligned import TaskAligned
 from assigners.types import Assignment, GroundTruth, PointGrid, Predictions
 
 __all__ = [
     "ATSS",
+    "DSLA",
     "FCOS",
     "O2F",
+    "POTO",
     "Assignment",
     "GroundTruth",
+    "OneToFewLabels",
     "PointGrid",
     "Predictions",
     "SimOTA",

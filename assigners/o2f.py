@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import torch
 
-from assigners.boxes import iou, power
-from assigners.pairs import assignment, best_per_cell, center_squares, exact, points_within, predicted
+from assigners.boxes import iou
+from assigners.pairs import assignment, best_per_cell, exact, predicted
 from assigners.pairs import top_per_truth as top
+from assigners.quality import central_pairs, quality
+from assigners.soft_labels import one_to_few_labels, soft_target
 from assigners.types import Assignment, GroundTruth, PointGrid, Predictions
 
 
@@ -45,7 +47,7 @@ class O2F:
 
     def soft_target(self, progress: float) -> float:
         """T, the highest soft target after this share of training."""
-        return self.t_max + (self.t_min - self.t_max) * progress
+        return soft_target(self.t_max, self.t_min, progress)
 
     @exact
     def __call__(
@@ -54,15 +56,12 @@ class O2F:
         """The positives of a batch; `progress` in [0, 1] sets the soft targets."""
         boxes_G4, truths = truth.boxes_G4.float(), len(truth)
         # 1. Candidates: the centre square, clipped to the truth.
-        low_GL2, high_GL2 = center_squares(grid, boxes_G4, self.center_radius)
-        low_GL2 = torch.maximum(low_GL2, boxes_G4[:, None, :2])
-        high_GL2 = torch.minimum(high_GL2, boxes_G4[:, None, 2:])
-        pairs = points_within(grid, low_GL2, high_GL2, boxes_G4)
+        pairs = central_pairs(grid, boxes_G4, self.center_radius)
         # 2. Quality.
         cell_M = pairs.cells(truth, len(grid))
         p_M, boxes_M4 = predicted(pairs, cell_M, predictions, truth)
         iou_M = iou(boxes_M4, boxes_G4.index_select(0, pairs.truth_M))
-        q_M = power(p_M, 1 - self.alpha) * power(iou_M, self.alpha)
+        q_M = quality(p_M, iou_M, self.alpha)
         # 3. The best of each truth, where the boxes overlap at all.
         q_M = torch.where(iou_M > 0, q_M, -1.0)
         row_K = top(pairs, q_M, self.topk, truths)
@@ -70,13 +69,8 @@ class O2F:
         # 4. A contested point goes to its best claimant.
         row_K = row_K[best_per_cell(cell_M[row_K], q_M[row_K])]
         # 5. The best of what is left is certain, the others are soft.
-        positives, p_K, q_K = pairs[row_K], p_M[row_K], q_M[row_K]
-        certain_K = torch.zeros_like(row_K, dtype=torch.bool)
-        certain_K[best_per_cell(positives.truth_M, q_K)] = True
-        soft_p_K = p_K.masked_fill(certain_K, 0.0)
-        best_G = p_K.new_zeros(truths).scatter_reduce(0, positives.truth_M, soft_p_K, "amax")
-        tiny = torch.finfo(torch.float32).tiny
-        soft_K = soft_p_K / best_G[positives.truth_M].clamp(min=tiny) * self.soft_target(progress)
-        score_K = torch.where(certain_K, 1.0, soft_K)
-        weight_K = torch.where(certain_K, 1.0, self.soft_weight)
+        positives = pairs[row_K]
+        score_K, weight_K = one_to_few_labels(
+            positives.truth_M, p_M[row_K], q_M[row_K], truths, self.soft_target(progress), self.soft_weight
+        )
         return assignment(positives, truth, score_K, weight_K)

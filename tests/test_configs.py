@@ -18,7 +18,7 @@ from engine.trainer import train
 Compose = Callable[..., DictConfig]
 
 GROUPS = ("assigner", "data", "debug", "experiment", "logger", "model", "recipe", "schedule")
-ASSIGNERS = ("atss", "fcos", "o2f", "simota", "tal")
+ASSIGNERS = ("atss", "dsla", "fcos", "o2f", "poto", "simota", "tal", "tal_one_to_few")
 
 
 def choices(group: str) -> list[str]:

@@ -24,7 +24,10 @@ from errors import UsageError
 from tools.assignment_statistics import Markers, Scene
 
 DPI, WIDTH = 100, 12.0  # 1200 pixels
-TITLES = {"atss": "ATSS", "simota": "SimOTA", "tal": "TAL", "o2f": "O2F"}
+TITLES = {
+    "atss": "ATSS", "simota": "SimOTA", "tal": "TAL", "o2f": "O2F", "dsla": "DSLA", "fcos": "FCOS",
+    "poto": "POTO", "tal_one_to_few": "TAL, O2F's labels",
+}  # fmt: skip
 # Dark enough to be told apart on a faded grey picture.
 TRUTH_COLORS = (
     "#d62728", "#1f5fd0", "#0f8a3c", "#e07b00", "#8b3fc4",

@@ -6,13 +6,28 @@ import torch
 from assigner_batches import Batch, random_predictions
 from assigner_check import Assigner, Oracle
 from oracle_atss import atss
+from oracle_dsla import dsla
 from oracle_fcos import fcos
 from oracle_o2f import o2f
+from oracle_poto import poto
+from oracle_relabel import tal_one_to_few
 from oracle_simota import simota
 from oracle_task_aligned import task_aligned
 from torch import Tensor
 
-from assigners import ATSS, FCOS, O2F, GroundTruth, PointGrid, Predictions, SimOTA, TaskAligned
+from assigners import (
+    ATSS,
+    DSLA,
+    FCOS,
+    O2F,
+    POTO,
+    GroundTruth,
+    OneToFewLabels,
+    PointGrid,
+    Predictions,
+    SimOTA,
+    TaskAligned,
+)
 
 GRID = PointGrid.for_image(64, 96, (8, 16, 32))
 BOX = [2.0, 2.0, 74.0, 50.0]
@@ -32,9 +47,13 @@ CASES: dict[str, tuple[Assigner, Oracle]] = {
         SimOTA(region="center", center_radius=1.5),
         partial(simota, region="center", center_radius=1.5),
     ),
+    "dsla": (DSLA(), dsla),
+    "dsla-nanodet": (DSLA(center_radius=None), partial(dsla, center_radius=None)),
     "tal": (TaskAligned(), task_aligned),
     "tal-everywhere": (TaskAligned(candidates="everywhere"), partial(task_aligned, candidates="everywhere")),
+    "tal-one-to-few": (OneToFewLabels(TaskAligned()), tal_one_to_few),
     "o2f": (O2F(), o2f),
+    "poto": (POTO(), poto),
 }
 
 

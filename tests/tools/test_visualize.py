@@ -191,7 +191,10 @@ def test_a_brief_model_is_trained_once(tmp_path: Path) -> None:
         (["image=a.jpg", "checkpoint=a.pt"], "annotations=FILE"),
         (["image=a.jpg", "annotations=a.json"], "checkpoint=FILE"),
         (["progress=2"], "progress"),
-        (["assigners=[atss,hungarian]"], "choose from atss, fcos, o2f, simota, tal"),
+        (
+            ["assigners=[atss,hungarian]"],
+            "choose from atss, dsla, fcos, o2f, poto, simota, tal, tal_one_to_few",
+        ),
     ],
 )
 def test_wrong_arguments(words: list[str], message: str) -> None:

@@ -1,0 +1,61 @@
+"""The positives of any assigner with O2F's labels, to see what the labels alone do.
+
+Shape legend: K positives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from assigners.boxes import iou
+from assigners.pairs import Pairs, assignment, exact, predicted
+from assigners.quality import quality
+from assigners.soft_labels import one_to_few_labels, soft_target
+from assigners.types import Assignment, GroundTruth, PointGrid, Predictions
+
+
+class OneToFewLabels:
+    """One of the positives of each truth becomes certain, the others soft, as in step 5 of O2F.
+
+    Args:
+        assigner: chooses the positives; its own scores and weights are dropped.
+        alpha: the certain one has the largest q = p^(1 - alpha) x IoU^alpha.
+        t_max, t_min: the highest soft target at the start and at the end of training.
+        soft_weight: the weight of a soft positive's classification term.
+    """
+
+    def __init__(
+        self,
+        assigner: Callable[..., Assignment],
+        alpha: float = 0.8,
+        t_max: float = 0.6,
+        t_min: float = 0.2,
+        soft_weight: float = 0.4,
+    ) -> None:
+        if not 0 <= alpha <= 1:
+            raise ValueError(f"alpha must lie in [0, 1], got {alpha}")
+        self.assigner, self.alpha = assigner, alpha
+        self.t_max, self.t_min, self.soft_weight = t_max, t_min, soft_weight
+
+    def soft_target(self, progress: float) -> float:
+        """T, the highest soft target after this share of training."""
+        return soft_target(self.t_max, self.t_min, progress)
+
+    @exact
+    def __call__(
+        self, grid: PointGrid, predictions: Predictions, truth: GroundTruth, progress: float = 0.0
+    ) -> Assignment:
+        """The positives of a batch; `progress` in [0, 1] sets the soft targets."""
+        found = self.assigner(grid, predictions, truth, progress)
+        positives = Pairs(found.truth_K, found.point_K)
+        p_K, boxes_K4 = predicted(positives, positives.cells(truth, len(grid)), predictions, truth)
+        iou_K = iou(boxes_K4, truth.boxes_G4.float().index_select(0, found.truth_K))
+        score_K, weight_K = one_to_few_labels(
+            found.truth_K,
+            p_K,
+            quality(p_K, iou_K, self.alpha),
+            len(truth),
+            self.soft_target(progress),
+            self.soft_weight,
+        )
+        return assignment(positives, truth, score_K, weight_K)

@@ -7,6 +7,7 @@ positives = O2F()(grid, Predictions(scores_BPC, boxes_BP4), GroundTruth.from_lis
 from assigners.atss import ATSS
 from assigners.fcos import FCOS
 from assigners.o2f import O2F
+from assigners.scheduled import Scheduled
 from assigners.simota import SimOTA
 from assigners.task_aligned import TaskAligned
 from assigners.types import Assignment, GroundTruth, PointGrid, Predictions
@@ -19,6 +20,7 @@ __all__ = [
     "GroundTruth",
     "PointGrid",
     "Predictions",
+    "Scheduled",
     "SimOTA",
     "TaskAligned",
 ]

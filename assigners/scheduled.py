@@ -11,7 +11,7 @@ class Scheduled:
     """`first` while progress < switch, then `second`.
 
     An assigner that reads predictions learns from noise at first; one that looks at places only does not. So
-    PP-YOLOE (arXiv 2203.16250, section 2.2) and PicoDet's later recipe begin with ATSS and continue with TAL.
+    PicoDet's recipe of 2022 (PaddleDetection, picodet_v2.yml) uses ATSS for a third of training, then TAL.
 
     Args:
         first, second: assigners; both are given the progress of the whole training.

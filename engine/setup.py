@@ -152,7 +152,9 @@ def _listed(classes: list[str]) -> str:
 
 def build_assigner(config: DictConfig) -> Any:
     """The assigner of the `assigner` group: its class is named there, so a new one needs no code here."""
-    options = {key: value for key, value in config.assigner.items() if key != "name"}
+    # Resolved here: in the copies that Hydra makes of nested parts, references to other groups find nothing.
+    options: Any = OmegaConf.to_container(config.assigner, resolve=True)
+    del options["name"]
     try:
         return instantiate(options)
     except InstantiationException as error:

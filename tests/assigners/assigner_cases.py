@@ -12,7 +12,7 @@ from oracle_simota import simota
 from oracle_task_aligned import task_aligned
 from torch import Tensor
 
-from assigners import ATSS, FCOS, O2F, GroundTruth, PointGrid, Predictions, SimOTA, TaskAligned
+from assigners import ATSS, FCOS, O2F, GroundTruth, PointGrid, Predictions, Scheduled, SimOTA, TaskAligned
 
 GRID = PointGrid.for_image(64, 96, (8, 16, 32))
 BOX = [2.0, 2.0, 74.0, 50.0]
@@ -34,6 +34,11 @@ CASES: dict[str, tuple[Assigner, Oracle]] = {
     ),
     "tal": (TaskAligned(), task_aligned),
     "tal-everywhere": (TaskAligned(candidates="everywhere"), partial(task_aligned, candidates="everywhere")),
+    "tal-reach": (TaskAligned(reach=4.0), partial(task_aligned, reach=4.0)),
+    "tal-then-atss": (
+        Scheduled(TaskAligned(), ATSS(), 0.5),
+        lambda scene, progress: (task_aligned if progress < 0.5 else atss)(scene),
+    ),
     "o2f": (O2F(), o2f),
 }
 

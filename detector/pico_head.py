@@ -93,10 +93,9 @@ class PicoHead(nn.Module):
             boxes.append(flat(self.box_outs[level](feature)))
             if self.quality_outs is not None:
                 qualities.append(flat(self.quality_outs[level](feature)))
-        # float32 before the mean: half precision would round boxes to whole pixels.
+        # float32 before the mean, which is no matrix product, since autocast would round the boxes of that.
         distribution_BP4N = torch.cat(boxes, dim=1).float().unflatten(-1, (4, self.reg_max + 1))
-        with torch.autocast(stride_P.device.type, enabled=False):
-            strides_BP4 = distribution_BP4N.softmax(dim=-1) @ self.distance_N
+        strides_BP4 = (distribution_BP4N.softmax(dim=-1) * self.distance_N).sum(dim=-1)
         quality_BP = torch.cat(qualities, dim=1).float().squeeze(-1) if qualities else None
         logits_BPC = torch.cat(logits, dim=1).float()
         return logits_BPC, stride_P[:, None] * strides_BP4, quality_BP, distribution_BP4N

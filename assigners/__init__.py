@@ -10,6 +10,7 @@ from assigners.fcos import FCOS
 from assigners.o2f import O2F
 from assigners.poto import POTO
 from assigners.relabel import OneToFewLabels
+from assigners.scheduled import Scheduled
 from assigners.simota import SimOTA
 from assigners.task_aligned import TaskAligned
 from assigners.types import Assignment, GroundTruth, PointGrid, Predictions
@@ -25,6 +26,7 @@ __all__ = [
     "OneToFewLabels",
     "PointGrid",
     "Predictions",
+    "Scheduled",
     "SimOTA",
     "TaskAligned",
 ]

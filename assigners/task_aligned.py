@@ -37,16 +37,26 @@ class TaskAligned:
             to the highest IoU of all truths around it (PaddleDetection). "everywhere" takes the top-k over
             all points, of which those inside stay, and a contested point goes to the highest IoU of its
             claimants (TOOD).
+        reach: a point is no candidate for a truth with a side farther away than reach x stride, for heads
+            that cannot express such a box; None for no limit. A truth that no level can reach stays empty.
     """
 
     def __init__(
-        self, topk: int = 13, alpha: float = 1.0, beta: float = 6.0, candidates: str = "inside"
+        self,
+        topk: int = 13,
+        alpha: float = 1.0,
+        beta: float = 6.0,
+        candidates: str = "inside",
+        reach: float | None = None,
     ) -> None:
         if topk < 1:
             raise ValueError(f"topk must be at least 1, got {topk}")
         if candidates not in ("inside", "everywhere"):
             raise ValueError(f'candidates must be "inside" or "everywhere", got "{candidates}"')
+        if reach is not None and reach <= 0:
+            raise ValueError(f"reach must be above 0, or None, got {reach}")
         self.topk, self.alpha, self.beta, self.candidates = topk, alpha, beta, candidates
+        self.reach = reach
 
     @exact
     def __call__(
@@ -56,6 +66,8 @@ class TaskAligned:
         boxes_G4, truths = truth.boxes_G4.float(), len(truth)
         # 1. Candidates: the points inside the truth.
         pairs = points_within(grid, boxes_G4[:, None, :2], boxes_G4[:, None, 2:], boxes_G4)
+        if self.reach is not None:
+            pairs = pairs[_within_reach(grid, pairs, boxes_G4, self.reach)]
         # 2. Alignment.
         cell_M = pairs.cells(truth, len(grid))
         p_M, boxes_M4 = predicted(pairs, cell_M, predictions, truth)
@@ -96,3 +108,10 @@ class TaskAligned:
             keys.append((truth_R[:, None] * points + point_RN.gather(1, best_Rk)).flatten())
         key_M = pairs.truth_M * points + pairs.point_M
         return torch.isin(key_M, torch.cat(keys)).nonzero().squeeze(1)
+
+
+def _within_reach(grid: PointGrid, pairs: Pairs, boxes_G4: Tensor, reach: float) -> Tensor:
+    """The rows of the pairs whose point is at most reach x stride away from every side of the truth."""
+    center_M2, box_M4 = grid.centers_P2[pairs.point_M], boxes_G4[pairs.truth_M]
+    farthest_M = torch.maximum(center_M2 - box_M4[:, :2], box_M4[:, 2:] - center_M2).amax(1)
+    return (farthest_M <= reach * grid.stride_P[pairs.point_M]).nonzero().squeeze(1)

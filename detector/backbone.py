@@ -14,6 +14,7 @@ import timm
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+import detector.lcnet  # noqa: F401  # makes its width known to timm
 from detector.pretrained import load_weights
 from errors import UsageError
 

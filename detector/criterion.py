@@ -14,7 +14,15 @@ from assigners.types import Assignment, GroundTruth
 from detector.decode import boxes_from_distances, joint_logits
 from detector.detector import Outputs
 from detector.fcos_head import QUALITIES
-from detector.losses import ClassificationLoss, Focal, QualityFocal, SoftFocal, Varifocal, giou_loss
+from detector.losses import (
+    ClassificationLoss,
+    Focal,
+    QualityFocal,
+    SoftFocal,
+    Varifocal,
+    distribution_focal_loss,
+    giou_loss,
+)
 from errors import UsageError
 
 CLASSIFICATION: dict[str, type[ClassificationLoss]] = {
@@ -39,6 +47,8 @@ class Criterion:
         box_weight: weight of a positive's box: "one", its "score", or the "centerness" of its point.
         normalizer: what divides the classification loss: the number of "positives" or the sum of "scores".
         quality: the head's branch. "implicit" puts the classification loss on class x quality.
+        dfl_gain: factor of the distribution focal loss, weighted and divided as the box loss is; without
+            effect on a head that predicts no distribution.
 
     Raises:
         UsageError: for an unknown name.
@@ -53,6 +63,7 @@ class Criterion:
         normalizer: str = "positives",
         quality_gain: float = 1.0,
         quality: str = "none",
+        dfl_gain: float = 0.25,
     ) -> None:
         _check("classification", classification, tuple(CLASSIFICATION))
         _check("box_weight", box_weight, BOX_WEIGHTS)
@@ -65,9 +76,10 @@ class Criterion:
         self.normalizer = normalizer
         self.quality_gain = quality_gain
         self.quality = quality
+        self.dfl_gain = dfl_gain
 
     def __call__(self, outputs: Outputs, truth: GroundTruth, assignment: Assignment) -> dict[str, Tensor]:
-        """Scalars to be summed: "cls", "box" and, for centerness only, "quality".
+        """Scalars to be summed: "cls", "box", "quality" for centerness, "dfl" for a distribution.
 
         With torch.distributed every rank must call this for every batch: the normalisers are averaged over
         the ranks, as DDP averages the gradients.
@@ -109,6 +121,11 @@ class Criterion:
             assert outputs.quality_BP is not None
             quality = bce(outputs.quality_BP[at], centerness_K, reduction="sum")
             losses["quality"] = self.quality_gain * quality / counts[2]
+        if outputs.distribution_BP4N is not None:
+            sides_K4 = torch.cat((centers_K2 - targets_K4[:, :2], targets_K4[:, 2:] - centers_K2), dim=1)
+            strides_K4 = sides_K4 / outputs.grid.stride_P[assignment.point_K, None]
+            dfl_K = distribution_focal_loss(outputs.distribution_BP4N[at], strides_K4)
+            losses["dfl"] = self.dfl_gain * (weight_K * dfl_K).sum() / counts[1]
         return losses
 
 

@@ -1,6 +1,7 @@
 """Backbone, neck and head in a row, and how to build them from a configuration.
 
-Shape legend: B images, P points of all levels, C classes, H and W the size of the network input.
+Shape legend: B images, P points of all levels, C classes, H and W the size of the network input, N values
+that a distance may take.
 """
 
 from __future__ import annotations
@@ -14,14 +15,25 @@ from torch import Tensor, nn
 
 from assigners.types import PointGrid
 from detector.backbone import Backbone
+from detector.csp_pan import CspPan
 from detector.fcos_head import FcosHead
 from detector.neck import FeaturePyramid
+from detector.pico_head import PicoHead
 from errors import UsageError
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB, of pixels from 0 to 255
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
 BACKBONE_KEYS = ("name", "weights", "levels", "freeze_stages", "freeze_norm")
+# model.neck.kind and model.head.kind: the class, and the keys that it takes.
+NECKS: dict[str, tuple[type[FeaturePyramid | CspPan], tuple[str, ...]]] = {
+    "fpn": (FeaturePyramid, ("channels", "extra_levels")),
+    "csp_pan": (CspPan, ("channels",)),
+}
+HEADS: dict[str, tuple[type[FcosHead | PicoHead], tuple[str, ...]]] = {
+    "fcos": (FcosHead, ("channels", "convs", "quality")),
+    "pico": (PicoHead, ("channels", "convs", "reg_max", "quality")),
+}
 
 
 @dataclass(frozen=True)
@@ -33,12 +45,15 @@ class Outputs:
         logits_BPC: float32 class logits.
         distances_BP4: float32, pixels from the point to the left, top, right and bottom side, all > 0.
         quality_BP: float32 logits, or None where the head has no quality branch.
+        distribution_BP4N: float32 logits of each distance being 0, 1, ..., N - 1 strides, or None where the
+            head predicts distances directly.
     """
 
     grid: PointGrid
     logits_BPC: Tensor
     distances_BP4: Tensor
     quality_BP: Tensor | None
+    distribution_BP4N: Tensor | None = None
 
 
 class Detector(nn.Module):
@@ -47,7 +62,7 @@ class Detector(nn.Module):
     mean: Tensor
     inverse_std: Tensor
 
-    def __init__(self, backbone: Backbone, neck: FeaturePyramid, head: FcosHead) -> None:
+    def __init__(self, backbone: Backbone, neck: FeaturePyramid | CspPan, head: FcosHead | PicoHead) -> None:
         super().__init__()
         self.backbone = backbone
         self.neck = neck
@@ -83,27 +98,39 @@ def build_detector(model_config: Mapping[str, Any], num_classes: int) -> Detecto
 
     Args:
         model_config: {name, backbone: {name, weights, levels, freeze_stages, freeze_norm},
-            neck: {channels, extra_levels}, head: {channels, convs, quality}}; what is left out takes the
-            default of Backbone, FeaturePyramid and FcosHead; backbone.name and neck.channels are needed.
+            neck: {kind, channels, ...}, head: {kind, ...}}; NECKS and HEADS hold the keys of each kind. What
+            is left out takes the default of Backbone, FeaturePyramid ("fpn") and FcosHead ("fcos") or of the
+            kind that is named; backbone.name and neck.channels are needed.
         num_classes: C.
 
     Raises:
         UsageError: for an unknown or missing key, or a value that its part refuses.
     """
-    options = _section(model_config, "backbone", BACKBONE_KEYS, "name")
-    backbone = Backbone(**options)
-    options = _section(model_config, "neck", ("channels", "extra_levels"), "channels")
-    neck = FeaturePyramid(backbone.channels, backbone.strides, **options)
+    backbone = Backbone(**_section(model_config, "backbone", BACKBONE_KEYS, "name"))
+    kind, keys = _kind(model_config, "neck", NECKS, "fpn")
+    options = _section(model_config, "neck", keys, "channels")
+    neck = kind(backbone.channels, backbone.strides, **options)
     in_channels = options["channels"]
-    options = _section(model_config, "head", ("channels", "convs", "quality"), None)
-    return Detector(backbone, neck, FcosHead(in_channels, num_classes, len(neck.strides), **options))
+    kind, keys = _kind(model_config, "head", HEADS, "fcos")
+    options = _section(model_config, "head", keys, None)
+    return Detector(backbone, neck, kind(in_channels, num_classes, len(neck.strides), **options))
+
+
+def _kind(
+    config: Mapping[str, Any], section: str, known: Mapping[str, tuple[Any, tuple[str, ...]]], default: str
+) -> tuple[Any, tuple[str, ...]]:
+    """The class that a part of the configuration asks for, and its keys."""
+    kind = (config.get(section) or {}).get("kind", default)
+    if kind not in known:
+        raise UsageError(f"model.{section}.kind={kind} must be one of {', '.join(known)}.")
+    return known[kind]
 
 
 def _section(
     config: Mapping[str, Any], section: str, known: tuple[str, ...], needed: str | None
 ) -> dict[str, Any]:
     """One part of the configuration, its keys checked."""
-    options = dict(config.get(section) or {})
+    options = {key: value for key, value in (config.get(section) or {}).items() if key != "kind"}
     unknown = sorted(str(key) for key in options if key not in known)
     if unknown:
         raise UsageError(f"model.{section} has no {', '.join(unknown)}; it has {', '.join(known)}.")

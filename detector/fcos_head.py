@@ -87,19 +87,19 @@ class FcosHead(nn.Module):
         logits, boxes, qualities = [], [], []
         for level, feature in enumerate(features):
             box_feature = self.box_tower(feature)
-            logits.append(_flat(self.class_out(self.class_tower(feature))))
+            logits.append(flat(self.class_out(self.class_tower(feature))))
             # float32 before the scale and the exponential: half precision would round boxes to whole pixels.
-            boxes.append(_flat(self.box_out(box_feature)).float() * self.scale[level])
+            boxes.append(flat(self.box_out(box_feature)).float() * self.scale[level])
             if self.quality_out is not None:
-                qualities.append(_flat(self.quality_out(box_feature)))
+                qualities.append(flat(self.quality_out(box_feature)))
         log_distance_BP4 = torch.cat(boxes, dim=1).clamp(-LOG_DISTANCE_LIMIT, LOG_DISTANCE_LIMIT)
         distances_BP4 = stride_P[:, None] * log_distance_BP4.exp()
         quality_BP = torch.cat(qualities, dim=1).float().squeeze(-1) if qualities else None
         return torch.cat(logits, dim=1).float(), distances_BP4, quality_BP
 
 
-def _flat(map_BCHW: Tensor) -> Tensor:
-    """(B, C, rows, columns) to (B, rows x columns, C); free of copies in channels_last memory."""
+def flat(map_BCHW: Tensor) -> Tensor:
+    """(B, C, rows, columns) to (B, rows x columns, C), row by row; free of copies in channels_last memory."""
     return map_BCHW.permute(0, 2, 3, 1).flatten(1, 2)
 
 

@@ -1,9 +1,9 @@
-"""Four classification losses of one shape, and the box loss.
+"""Four classification losses of one shape, and the two losses of boxes.
 
 Each classification loss has a background term for every (image, point, class) and a positive term for the
 class of a positive point. BCE(p, t) is the binary cross entropy of p = sigmoid(logit) against t.
 
-Shape legend: B images, P points, C classes, K positives.
+Shape legend: B images, P points, C classes, K positives, N values that a distance may take.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
-from torch.nn.functional import softplus
+from torch.nn.functional import cross_entropy, softplus
 from torchvision.ops import generalized_box_iou_loss
 
 
@@ -123,3 +123,23 @@ class SoftFocal:
 def giou_loss(boxes_K4: Tensor, targets_K4: Tensor) -> Tensor:
     """1 - generalised IoU of each pair of boxes xyxy (arXiv 1902.09630), (K,) in [0, 2]."""
     return generalized_box_iou_loss(boxes_K4, targets_K4, reduction="none")
+
+
+def distribution_focal_loss(logits_K4N: Tensor, distances_K4: Tensor) -> Tensor:
+    """The mean over the sides of a box of the cross entropy with the two values around each distance, (K,).
+
+    Generalized Focal Loss (arXiv 2006.04388, equation 6). A distance of 2.3 asks for 0.7 of value 2 and 0.3
+    of value 3.
+
+    Args:
+        logits_K4N: of each distance being 0, 1, ..., N - 1 strides.
+        distances_K4: in strides; clipped to what the values can express.
+    """
+    # Short of the last value, so that there is always one above.
+    distances_K4 = distances_K4.clamp(0, logits_K4N.shape[-1] - 1 - 0.01)
+    lower_K4 = distances_K4.long()
+    share_K4 = distances_K4 - lower_K4
+    logits_KN4 = logits_K4N.transpose(1, 2)
+    lower_loss_K4 = cross_entropy(logits_KN4, lower_K4, reduction="none")
+    upper_loss_K4 = cross_entropy(logits_KN4, lower_K4 + 1, reduction="none")
+    return ((1 - share_K4) * lower_loss_K4 + share_K4 * upper_loss_K4).mean(dim=1)

@@ -23,7 +23,7 @@ AT_LEAST_ONE = (
     "schedule.epochs", "schedule.batch_size", "schedule.accumulate", "max_steps", "eval.every",
     "eval.batch_size", "eval.limit", "eval.candidates", "data.size", "data.images.train", "data.images.val",
     "data.short", "data.eval_short", "data.long", "data.eval_long", "model.backbone.levels",
-    "model.neck.channels", "model.head.channels",
+    "model.neck.channels", "model.head.channels", "model.head.reg_max",
 )  # fmt: skip
 AT_LEAST_ZERO = (
     "seed", "data.workers", "schedule.warmup_steps", "schedule.milestones", "model.backbone.freeze_stages",
@@ -33,6 +33,7 @@ ABOVE_ZERO = ("schedule.lr", "schedule.clip_norm", "schedule.ema")
 NOT_NEGATIVE = (
     "schedule.momentum", "schedule.weight_decay", "data.flip", "data.crowd", "eval.score_threshold",
     "eval.nms_iou", "loss.cls_gain", "loss.box_gain", "loss.quality_gain",
+    "loss.dfl_gain",
 )  # fmt: skip
 LISTS = ("schedule.milestones", "model.backbone.levels")
 MAY_BE_NULL = ("max_steps", "schedule.clip_norm", "schedule.ema")
@@ -151,7 +152,9 @@ def _listed(classes: list[str]) -> str:
 
 def build_assigner(config: DictConfig) -> Any:
     """The assigner of the `assigner` group: its class is named there, so a new one needs no code here."""
-    options = {key: value for key, value in config.assigner.items() if key != "name"}
+    # Resolved here: in the copies that Hydra makes of nested parts, references to other groups find nothing.
+    options: Any = OmegaConf.to_container(config.assigner, resolve=True)
+    del options["name"]
     try:
         return instantiate(options)
     except InstantiationException as error:

@@ -17,6 +17,7 @@ from rich.console import Console
 from data.loader import Batch, eval_loader, train_loader
 from detector.criterion import Criterion
 from detector.decode import decode
+from detector.summary import summary
 from engine import checkpoint
 from engine.evaluator import Evaluation, Evaluator
 from engine.interruption import Interruption
@@ -81,6 +82,8 @@ class Trainer:
         self.assigner = build_assigner(config)
         self.criterion = Criterion(**config.loss, quality=config.model.head.quality)
         model = build_model(config, len(self.train_set.class_names))
+        size = (config.data.eval_short, config.data.eval_long)
+        console.print(summary(model, config.model.name, *size), soft_wrap=True, highlight=False)
         model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.batches = train_loader(
             self.train_set, config.schedule.batch_size, config.data.workers, config.seed

@@ -25,6 +25,7 @@ from assigners import (
     OneToFewLabels,
     PointGrid,
     Predictions,
+    Scheduled,
     SimOTA,
     TaskAligned,
 )
@@ -52,6 +53,11 @@ CASES: dict[str, tuple[Assigner, Oracle]] = {
     "tal": (TaskAligned(), task_aligned),
     "tal-everywhere": (TaskAligned(candidates="everywhere"), partial(task_aligned, candidates="everywhere")),
     "tal-one-to-few": (OneToFewLabels(TaskAligned()), tal_one_to_few),
+    "tal-reach": (TaskAligned(reach=4.0), partial(task_aligned, reach=4.0)),
+    "tal-then-atss": (
+        Scheduled(TaskAligned(), ATSS(), 0.5),
+        lambda scene, progress: (task_aligned if progress < 0.5 else atss)(scene),
+    ),
     "o2f": (O2F(), o2f),
     "poto": (POTO(), poto),
 }

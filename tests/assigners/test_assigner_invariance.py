@@ -82,12 +82,13 @@ def test_autocast_and_gradient_leave_no_trace(name: str) -> None:
 
 
 @each
-def test_only_the_labels_of_o2f_read_progress(name: str) -> None:
+def test_who_reads_progress(name: str) -> None:
+    """O2F and its labels in their scores, Scheduled in everything, the others not at all."""
     batch = crowded(seed=8)
     start = CASES[name][0](GRID, batch.predictions, batch.truth)
     end = CASES[name][0](GRID, batch.predictions, batch.truth, progress=1.0)
-    assert torch.equal(start.truth_K, end.truth_K)
-    assert torch.equal(start.score_K, end.score_K) == (name not in ("o2f", "tal-one-to-few"))
+    assert torch.equal(start.truth_K, end.truth_K) == (name != "tal-then-atss")
+    assert torch.equal(start.score_K, end.score_K) == (name not in ("o2f", "tal-one-to-few", "tal-then-atss"))
 
 
 @each

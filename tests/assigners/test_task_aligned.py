@@ -11,7 +11,7 @@ from oracle_task_aligned import task_aligned
 from assigners import PointGrid, Predictions, TaskAligned
 
 
-@pytest.mark.parametrize("name", ["tal", "tal-everywhere"])
+@pytest.mark.parametrize("name", ["tal", "tal-everywhere", "tal-reach"])
 def test_agrees_with_the_oracle(name: str) -> None:
     agree(*CASES[name])
 
@@ -21,6 +21,39 @@ def test_agrees_with_the_oracle(name: str) -> None:
 def test_options_agree_with_the_oracle(candidates: str, topk: int, alpha: float, beta: float) -> None:
     options = {"topk": topk, "alpha": alpha, "beta": beta, "candidates": candidates}
     agree(TaskAligned(**options), partial(task_aligned, **options), examples=25, decided=0.5)
+
+
+@pytest.mark.parametrize("candidates", ["inside", "everywhere"])
+@pytest.mark.parametrize("reach", [1.0, 1.5, 3.0])
+def test_reach_agrees_with_the_oracle(candidates: str, reach: float) -> None:
+    options = {"candidates": candidates, "reach": reach}
+    agree(TaskAligned(**options), partial(task_aligned, **options), examples=30, positive=0.01)
+
+
+@pytest.mark.parametrize("candidates", ["inside", "everywhere"])
+def test_a_box_is_left_to_the_levels_that_can_express_it(candidates: str) -> None:
+    """Within 7 strides: P3 reaches all sides of a box of up to 112 px, from its middle, and P4 of 224."""
+    grid = PointGrid.for_image(256, 256, (8, 16))
+    for side, level in ((104.0, 0), (120.0, 1), (208.0, 1)):
+        box = [0.0, 0.0, side, side]
+        assigner = TaskAligned(topk=2000, candidates=candidates, reach=7)
+        point_K = assigner(grid, copies(grid, box), truths([box])).point_K
+        assert len(point_K) > 0
+        distance_K4 = torch.cat((grid.centers_P2, side - grid.centers_P2), dim=1)[point_K]
+        assert bool((distance_K4 <= 7 * grid.stride_P[point_K, None]).all())
+        assert int(point_K.min() >= grid.level_slices[1].start) == level
+
+
+def test_reach_is_included_and_a_truth_out_of_reach_stays_empty() -> None:
+    grid = PointGrid.for_image(8, 8, (8,))
+    for side, count in ((8.0, 1), (8.25, 0)):  # the point at 4, 4 is 4 px from the low sides, half a stride
+        box = [0.0, 0.0, 8.0, side]
+        assert len(TaskAligned(reach=0.5)(grid, copies(grid, box), truths([box]))) == count
+
+
+def test_reach_must_be_positive() -> None:
+    with pytest.raises(ValueError, match="reach must be above 0, or None, got 0"):
+        TaskAligned(reach=0)
 
 
 def test_the_k_best_inside_points_and_their_scores() -> None:

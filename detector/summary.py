@@ -1,0 +1,35 @@
+"""How large a detector is: parameters and multiply-adds."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from detector.detector import Detector
+
+MULTIPLE = 32  # px; the loader pads images to a multiple of it
+
+
+def multiply_adds(detector: Detector, height: int, width: int) -> int:
+    """Multiply-adds of all convolutions for one image of height x width px, padded as the loader does."""
+    height, width = (-(-side // MULTIPLE) * MULTIPLE for side in (height, width))
+    # A copy without data: nothing is computed, and no running statistic or random number is touched.
+    shadow = copy.deepcopy(detector).to("meta").eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        shadow(torch.empty(1, 3, height, width, device="meta"))
+    # torch counts a multiplication and an addition as two operations.
+    return counter.get_total_flops() // 2
+
+
+def parameters(detector: Detector) -> int:
+    """How many numbers are learnt, or were learnt and are frozen now."""
+    return sum(parameter.numel() for parameter in detector.parameters())
+
+
+def summary(detector: Detector, name: str, height: int, width: int) -> str:
+    """One line: "picodet_s: 0.97 M parameters, 0.38 G multiply-adds (0.76 GFLOPs) at 320x320 px"."""
+    size, count = parameters(detector) / 1e6, multiply_adds(detector, height, width) / 1e9
+    work = f"{count:.2f} G multiply-adds ({2 * count:.2f} GFLOPs)"
+    return f"{name}: {size:.2f} M parameters, {work} at {height}x{width} px"

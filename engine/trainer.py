@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from detector.criterion import Criterion
 from detector.decode import decode
 from engine import checkpoint
 from engine.evaluator import Evaluation, Evaluator
+from engine.initial_weights import start_from
 from engine.interruption import Interruption
 from engine.pictures import draw_predictions
 from engine.progress import ProgressBar
@@ -81,6 +83,10 @@ class Trainer:
         self.assigner = build_assigner(config)
         self.criterion = Criterion(**config.loss, quality=config.model.head.quality)
         model = build_model(config, len(self.train_set.class_names))
+        # A run that is continued has weights of its own.
+        if config.init is not None and not run.resumed:
+            started = start_from(Path(str(config.init)), model, self.train_set.class_names)
+            console.print(started, soft_wrap=True, markup=False)
         model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.batches = train_loader(
             self.train_set, config.schedule.batch_size, config.data.workers, config.seed

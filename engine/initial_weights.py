@@ -1,4 +1,4 @@
-"""Starts a run from the weights of another: all of them, but the class outputs go by the names of the classes.
+"""Starts a run from the weights of another: all of them, but class outputs go by the names of the classes.
 
 Shape legend: C classes of the model.
 """

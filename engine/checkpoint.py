@@ -57,6 +57,17 @@ def load_weights(model: nn.Module, weights: dict[str, Any], path: Path) -> None:
     Raises:
         UsageError: listing the first tensors that are missing, unknown or of another shape.
     """
+    problems = misfits(model, weights)
+    if problems:
+        raise UsageError(
+            f"{path} does not fit the model, {listed(problems)}\n"
+            "Use the model and data it was trained with, or train anew with overwrite=true"
+        )
+    model.load_state_dict(weights)
+
+
+def misfits(model: nn.Module, weights: dict[str, Any]) -> list[str]:
+    """What keeps weights from being loaded: each tensor that is missing, unknown or of another shape."""
     own = model.state_dict()
     problems = [f"missing {name}" for name in own if name not in weights]
     problems += [f"unknown {name}" for name in weights if name not in own]
@@ -65,13 +76,12 @@ def load_weights(model: nn.Module, weights: dict[str, Any], path: Path) -> None:
         for name in own
         if name in weights and weights[name].shape != own[name].shape
     ]
-    if problems:
-        listed = "\n  ".join(problems[:6])
-        raise UsageError(
-            f"{path} does not fit the model ({len(problems)} tensors):\n  {listed}\n"
-            "Use the model and data it was trained with, or train anew with overwrite=true"
-        )
-    model.load_state_dict(weights)
+    return problems
+
+
+def listed(problems: list[str]) -> str:
+    """The number of tensors and the first of them, one a line."""
+    return "\n  ".join([f"{len(problems)} tensors:", *problems[:6]])
 
 
 def random_state() -> dict[str, Any]:

@@ -119,8 +119,10 @@ def build_dataset(data: DictConfig, split: str, seed: int) -> DetectionDataset:
 
 
 def build_model(config: DictConfig, classes: int) -> Detector:
-    """The detector of the `model` group."""
+    """The detector of the `model` group; with `init` no pretrained backbone is fetched for it."""
     model: Any = OmegaConf.to_container(config.model, resolve=True)
+    if config.get("init") is not None:
+        model["backbone"]["weights"] = None  # the checkpoint brings all weights
     return build_detector(model, classes)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from detector.decode import decode
 from detector.summary import summary
 from engine import checkpoint
 from engine.evaluator import Evaluation, Evaluator
+from engine.initial_weights import start_from
 from engine.interruption import Interruption
 from engine.pictures import draw_predictions
 from engine.progress import ProgressBar
@@ -84,6 +86,10 @@ class Trainer:
         model = build_model(config, len(self.train_set.class_names))
         size = (config.data.eval_short, config.data.eval_long)
         console.print(summary(model, config.model.name, *size), soft_wrap=True, highlight=False)
+        # A run that is continued has weights of its own.
+        if config.init is not None and not run.resumed:
+            started = start_from(Path(str(config.init)), model, self.train_set.class_names)
+            console.print(started, soft_wrap=True, markup=False)
         model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.batches = train_loader(
             self.train_set, config.schedule.batch_size, config.data.workers, config.seed

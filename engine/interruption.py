@@ -11,7 +11,7 @@ from types import FrameType, TracebackType
 class Interruption:
     """While this context lasts, the first signal sets `asked`; a second Ctrl-C ends the run at once.
 
-    A second SIGTERM says nothing new: a scheduler signals torchrun and its processes, and torchrun again them.
+    A second SIGTERM says nothing new: schedulers signal torchrun and its processes, and torchrun those again.
 
     Args:
         say: shows a line to the user.

@@ -1,4 +1,4 @@
-"""Comparing the files of two runs."""
+"""What several tests of runs share: comparing the files of two of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,15 @@ from typing import Any
 import torch
 
 NAME = "shapes-fcos_lcnet-o2f-seed0"  # of the fixture `tiny_run`
+
+# Weights after one step of plain SGD at rate 1 are the gradients; two batches of 4, shared, make that step.
+# Batch norms are frozen, so that an image does not depend on its neighbours.
+GRADIENTS = (
+    "schedule.optimizer=sgd", "schedule.lr=1", "schedule.warmup_steps=0", "schedule.momentum=0",
+    "schedule.weight_decay=0", "schedule.clip_norm=null", "schedule.ema=null", "schedule.decay=step",
+    "schedule.accumulate=2", "schedule.epochs=1", "max_steps=2", "model.backbone.freeze_norm=true",
+    "eval.score_threshold=0", "data.images.val=5", "eval.batch_size=2",
+)  # fmt: skip
 
 
 def lines(directory: Path) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
-"""One of two processes, as torchrun starts them, for test_distributed.py: python two_ranks.py RANK DIR PORT...
+"""One of the two processes of test_distributed.py: python two_ranks.py RANK DIR PORT...
 
-Runs every scenario in turn and writes what each came to into DIR/<rank>.json. A group cannot be entered again,
-so a scenario that ends it is followed by a group at the next port.
+Runs every scenario in turn and writes what each came to into DIR/<rank>.json. A group cannot be entered
+again, so a scenario that ends it is followed by a group at the next port.
 """
 
 from __future__ import annotations
@@ -14,13 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
 import torch
 import torch.distributed as dist
-from conftest import TINY_RUN
+from conftest import ROOT, TINY_RUN
 from hydra import compose, initialize_config_dir
+from run_files import GRADIENTS
 
 import engine.trainer
 from engine import distributed
@@ -29,14 +27,6 @@ from engine.trainer import Trainer, train
 from errors import UsageError
 
 RANK, DIRECTORY, PORTS = int(sys.argv[1]), Path(sys.argv[2]), iter(sys.argv[3:])
-# Weights after one step of plain SGD at rate 1 are the gradients; two batches of 4, shared, make that step.
-# Batch norms are frozen, so that an image does not depend on its neighbours.
-GRADIENTS = (
-    "schedule.optimizer=sgd", "schedule.lr=1", "schedule.warmup_steps=0", "schedule.momentum=0",
-    "schedule.weight_decay=0", "schedule.clip_norm=null", "schedule.ema=null", "schedule.decay=step",
-    "schedule.accumulate=2", "schedule.epochs=1", "max_steps=2", "model.backbone.freeze_norm=true",
-    "eval.score_threshold=0", "data.images.val=5", "eval.batch_size=2",
-)  # fmt: skip
 
 
 def config(*words: str, name: str = "train") -> Any:
@@ -96,7 +86,9 @@ SCENARIOS: dict[str, Callable[[], Any]] = {
     "cut for one": lambda: cut("for_one"),
     "lost": lost_disk,
     "unequal": lambda: run("unequal", "schedule.batch_size=5"),
-    "nan": lambda: run("nan", "schedule.lr=1e30", "schedule.optimizer=sgd", "schedule.clip_norm=null"),
+    "explodes": lambda: run(
+        "explodes", "schedule.lr=1e30", "schedule.optimizer=sgd", "schedule.clip_norm=null"
+    ),
 }
 
 

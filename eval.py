@@ -15,6 +15,7 @@ import hydra
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
+from engine import distributed
 from engine.evaluate import evaluate_checkpoint
 from errors import UsageError
 
@@ -27,8 +28,11 @@ def main(config: DictConfig) -> float:
     try:
         return evaluate_checkpoint(config)
     except UsageError as error:
+        if distributed.launched():  # the other processes have ended, too
+            raise SystemExit(str(error)) from None
         raise CompactHydraException(str(error)) from None
 
 
 if __name__ == "__main__":
     main()
+    distributed.leave()

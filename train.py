@@ -15,6 +15,7 @@ import hydra
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
+from engine import distributed
 from engine.trainer import train
 from errors import UsageError
 
@@ -27,6 +28,8 @@ def main(config: DictConfig) -> float:
     try:
         return train(config)
     except UsageError as error:
+        if distributed.launched():  # the other processes have ended, and a sweep ends with them
+            raise SystemExit(str(error)) from None
         # Hydra prints this kind without a stack trace, and the other jobs of a sweep still run.
         raise CompactHydraException(str(error)) from None
     except KeyboardInterrupt:
@@ -36,3 +39,4 @@ def main(config: DictConfig) -> float:
 
 if __name__ == "__main__":
     main()
+    distributed.leave()

@@ -6,6 +6,10 @@ Shape legend:
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -147,9 +151,30 @@ def eval_loader(
     rank: int = 0,
     ranks: int = 1,
 ) -> DataLoader[Any]:
-    """Every image once, in order; over all `ranks` processes together each image appears exactly once."""
-    indices = list(range(rank, len(dataset), ranks))
-    return _loader(dataset, workers, 0, multiple, batch_size=batch_size, sampler=indices)
+    """Every image once, in order; rank r of several takes the batches r, r + ranks and so on of that order.
+
+    So an image has the same neighbours, and the same canvas, whatever the number of processes.
+    """
+    starts = range(rank * batch_size, len(dataset), ranks * batch_size)
+    batches = [list(range(start, min(start + batch_size, len(dataset)))) for start in starts]
+    return _loader(dataset, workers, 0, multiple, batch_sampler=batches)
+
+
+def _end_with_parent_only(worker: int) -> None:
+    """In a data worker: whoever signals all processes of a run means the run, which then saves and ends them.
+
+    torchrun and schedulers do so. A worker that dies first would end the run before it has saved.
+    """
+    if sys.platform != "linux":
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+
+    def wait() -> None:
+        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+            pass
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _loader(
@@ -164,5 +189,6 @@ def _loader(
         pin_memory=torch.cuda.is_available(),
         persistent_workers=workers > 0,
         generator=torch.Generator().manual_seed(seed),
+        worker_init_fn=_end_with_parent_only,
         **order,
     )

@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from data.loader import eval_loader
-from engine import checkpoint
+from engine import checkpoint, distributed
 from engine.evaluator import Evaluator
 from engine.pictures import draw_predictions
 from engine.progress import ProgressBar
@@ -22,40 +22,48 @@ from errors import UsageError
 def evaluate_checkpoint(options: DictConfig) -> float:
     """Evaluates what eval.yaml names and writes eval.json, predictions*.json and a picture.
 
+    Under torchrun the processes share the images.
+
     Raises:
         UsageError: if checkpoint, data and classes do not fit together.
     """
-    path, directory = _what_and_where(options)
-    state = checkpoint.load(path)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f"{directory} cannot be written ({error.strerror}): choose another out=DIR"
-        ) from error
-    config = OmegaConf.create(state["config"])
-    assert isinstance(config, DictConfig)
-    data = options.get("data")  # a group that was not chosen leaves no key
-    if data is not None:
-        config.data = data
-    if options.eval is not None:
-        unknown = sorted(str(key) for key in options.eval if key not in config.eval)
-        if unknown:
-            raise UsageError(f"eval has no {', '.join(unknown)}; it has {', '.join(map(str, config.eval))}")
-        config.eval = OmegaConf.merge(config.eval, options.eval)
-    check(config)
-    device = choose_device(options.device)
-    dataset = build_dataset(config.data, "val", config.seed)
-    model = trained_model(state, path, dataset, device)
-    console = Console()
-    batches = eval_loader(dataset, config.eval.batch_size, config.data.workers)
-    evaluator = Evaluator(
-        dataset, batches, config.eval, device, bf16(options.precision or config.precision, device)
-    )
+    distributed.join()
+    with distributed.agreed():
+        path, directory = _what_and_where(options)
+        state = checkpoint.load(path)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"{directory} cannot be written ({error.strerror}): choose another out=DIR"
+            ) from error
+        config = OmegaConf.create(state["config"])
+        assert isinstance(config, DictConfig)
+        data = options.get("data")  # a group that was not chosen leaves no key
+        if data is not None:
+            config.data = data
+        if options.eval is not None:
+            unknown = sorted(str(key) for key in options.eval if key not in config.eval)
+            if unknown:
+                raise UsageError(
+                    f"eval has no {', '.join(unknown)}; it has {', '.join(map(str, config.eval))}"
+                )
+            config.eval = OmegaConf.merge(config.eval, options.eval)
+        check(config)
+        device = distributed.own_device(choose_device(options.device))
+        dataset = build_dataset(config.data, "val", config.seed)
+        model = trained_model(state, path, dataset, device)
+        place = {"rank": distributed.rank(), "ranks": distributed.ranks()}
+        batches = eval_loader(dataset, config.eval.batch_size, config.data.workers, **place)
+        evaluator = Evaluator(
+            dataset, batches, config.eval, device, bf16(options.precision or config.precision, device)
+        )
+    console = Console(quiet=not distributed.is_main())
     with ProgressBar(console, "evaluating", len(batches)) as bar:
         evaluation = evaluator(model, bar.advance)
-    evaluation.write(directory, epoch=state["epoch"], name=config.name, checkpoint=path.name)
-    draw_predictions(model, dataset, directory / "pictures" / "predictions.png", device)
+    if distributed.is_main():
+        evaluation.write(directory, epoch=state["epoch"], name=config.name, checkpoint=path.name)
+        draw_predictions(model, dataset, directory / "pictures" / "predictions.png", device)
     print_result(console, f"{config.name} on {config.data.name}", evaluation.summary, str(directory))
     return metric(evaluation.summary, config)
 

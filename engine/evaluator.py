@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from data.loader import Batch
 from data.sample import DetectionDataset
 from detector.decode import decode
 from detector.select import Detections, nms, topk
+from engine import distributed
 from engine.coco_metrics import Rows, coco_results, evaluate, ground_truth
 from engine.run import write_text
 
@@ -54,7 +56,7 @@ class Evaluator:
 
     Args:
         dataset: gives the ground truth and the category of each label.
-        loader: the batches of that data set, each image once.
+        loader: the batches of that data set, each image once; with several ranks, those of this one.
         options: score_threshold, candidates, limit, nms_iou.
         bf16: run the network in bfloat16.
     """
@@ -76,7 +78,11 @@ class Evaluator:
         }
 
     def __call__(self, model: nn.Module, progress: Any = None) -> Evaluation:
-        """Runs the model over the data set; `progress` is called after each batch."""
+        """Runs the model over the data set; `progress` is called after each batch.
+
+        With several ranks this is collective: each detects in its own batches, rank 0 computes the AP of all,
+        and the result is the same on every rank.
+        """
         start, unreadable = time.perf_counter(), 0
         rows: dict[str, list[Rows]] = {selection: [] for selection in SELECTIONS}
         was_training = model.training
@@ -90,13 +96,10 @@ class Evaluator:
             if progress is not None:
                 progress()
         model.train(was_training)
+        all_rows = {selection: in_order(distributed.gather(parts)) for selection, parts in rows.items()}
+        unreadable = sum(distributed.gather(unreadable))
         inference = time.perf_counter() - start
-        all_rows = {selection: np.concatenate(parts) for selection, parts in rows.items()}
-        summary: dict[str, Any] = {
-            selection: evaluate(self._truth, all_rows[selection]) for selection in SELECTIONS
-        }
-        with_nms, without = summary["nms"]["AP"], summary["nms_free"]["AP"]
-        summary["gap"] = None if with_nms is None else round(with_nms - without, 4)
+        summary = distributed.on_main(lambda: self._summary(all_rows))
         summary |= {
             "images": len(self._dataset),
             "unreadable": unreadable,
@@ -104,6 +107,14 @@ class Evaluator:
             "seconds": round(time.perf_counter() - start, 2),
         }
         return Evaluation(summary, all_rows)
+
+    def _summary(self, rows: dict[str, Rows]) -> dict[str, Any]:
+        summary: dict[str, Any] = {
+            selection: evaluate(self._truth, rows[selection]) for selection in SELECTIONS
+        }
+        with_nms, without = summary["nms"]["AP"], summary["nms_free"]["AP"]
+        summary["gap"] = None if with_nms is None else round(with_nms - without, 4)
+        return summary
 
     @torch.inference_mode()
     def _detect(self, model: nn.Module, batch: Batch) -> dict[str, list[Detections]]:
@@ -132,3 +143,9 @@ class Evaluator:
             part[:, 6] = category[detections.labels_N.cpu().numpy()]
             parts.append(part)
         return np.concatenate(parts)
+
+
+def in_order(shares: list[list[Rows]]) -> Rows:
+    """The rows of all ranks in the order of the data set; batch b is batch b // ranks of rank b % ranks."""
+    batches = chain.from_iterable(zip_longest(*shares))
+    return np.concatenate([np.zeros((0, 7)), *(rows for rows in batches if rows is not None)])

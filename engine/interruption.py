@@ -9,7 +9,9 @@ from types import FrameType, TracebackType
 
 
 class Interruption:
-    """While this context lasts, the first signal sets `asked`; a second one ends the run at once.
+    """While this context lasts, the first signal sets `asked`; a second Ctrl-C ends the run at once.
+
+    A second SIGTERM says nothing new: schedulers signal torchrun and its processes, and torchrun those again.
 
     Args:
         say: shows a line to the user.
@@ -29,15 +31,17 @@ class Interruption:
     ) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
-        # A scheduler may send its signal to the data workers, too, and then their end is what is seen here.
-        # The last checkpoint is some minutes old at most, and a sweep must not go on to its next job.
+        # Whoever asks may also end the data workers or other ranks, and then that is what is seen here. The
+        # last checkpoint is some minutes old at most, and a sweep must not go on to its next job.
         if self.asked and isinstance(error, RuntimeError):
             raise KeyboardInterrupt from error
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:  # a data worker: the terminal sends Ctrl-C to all of them
             return
-        if self.asked:
+        if self.asked and number == signal.SIGINT:
             raise KeyboardInterrupt
+        if self.asked:
+            return
         self.asked = True
         self._say("interrupted: saving after this step; the same command continues the run")

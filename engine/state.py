@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from engine import checkpoint
+from engine import checkpoint, distributed
 from engine.schedule import build_optimizer, learning_rate_factor, moving_average
 
 
@@ -51,11 +51,13 @@ class State:
         if self.average is not None:
             self.average.update_parameters(self.model)
 
+    def result(self) -> dict[str, Any]:
+        """What inference reads."""
+        return {"epoch": self.epoch, "weights": self.result_model.state_dict()}
+
     def pack(self) -> dict[str, Any]:
-        """What a continued run needs; "epoch" and "weights" are also what inference reads."""
-        return {
-            "epoch": self.epoch,
-            "weights": self.result_model.state_dict(),
+        """What a continued run needs (collective), and what inference reads."""
+        return self.result() | {
             "batch": self.batch,
             "step": self.step,
             "best": self.best,
@@ -63,11 +65,14 @@ class State:
             "ema_updates": int(self.average.n_averaged) if self.average is not None else 0,
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.learning_rate.state_dict(),
-            "random": checkpoint.random_state(),
+            "random": distributed.gather(checkpoint.random_state()),
         }
 
     def unpack(self, packed: dict[str, Any], path: Path) -> None:
         """Puts everything back, as of the checkpoint at `path`.
+
+        The number of processes may be another one: the batches stay the same, and a process that had no
+        counterpart keeps the random numbers it began with.
 
         Raises:
             UsageError: if the weights do not fit the model.
@@ -78,6 +83,7 @@ class State:
             self.average.n_averaged.fill_(packed["ema_updates"])
         self.optimizer.load_state_dict(packed["optimizer"])
         self.learning_rate.load_state_dict(packed["schedule"])
-        checkpoint.restore_random_state(packed["random"])
+        for state in packed["random"][distributed.rank() :][:1]:
+            checkpoint.restore_random_state(state)
         self.epoch, self.batch = packed["epoch"], packed["batch"]
         self.step, self.best = packed["step"], packed["best"]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from assigners.boxes import area
 from assigners.types import Assignment, GroundTruth
+from engine.distributed import sum_over_ranks
 
 # COCO's buckets, here by the area in the network input, which is what an assigner sees.
 BUCKETS = ("small", "medium", "large")
@@ -38,9 +39,10 @@ class AssignmentStatistics:
         return torch.tensor(EDGES, device=like.device)
 
     def read(self) -> dict[str, float]:
-        """The shares since the last read, which also starts the count anew."""
-        truths, starved = self._truths.tolist(), self._starved.tolist()
-        positives, score = float(self._positives), float(self._score)
+        """The shares of all ranks since the last read, which also starts the count anew (collective)."""
+        sums = torch.cat((self._truths, self._starved, self._positives[None], self._score[None]))
+        *counts, positives, score = sum_over_ranks(sums).tolist()
+        truths, starved = counts[:3], counts[3:]
         for total in (self._truths, self._starved, self._positives, self._score):
             total.zero_()
         values = {

@@ -15,6 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from omegaconf import DictConfig, OmegaConf
+
+from engine import distributed
+
 log = logging.getLogger(__name__)
 
 
@@ -91,6 +95,30 @@ class Tracker:
         except Exception as error:
             log.warning("wandb failed and is off for the rest of this run (metrics.jsonl goes on): %s", error)
             self._wandb = None
+
+
+def open_tracker(directory: Path, config: DictConfig, step: int) -> Tracker:
+    """The tracker of a run that goes on after `step`; one that logs nothing where rank 0 does it."""
+    if not distributed.is_main():
+        return NoTracker()
+    settings: Any = OmegaConf.to_container(config, resolve=True)
+    return Tracker(directory, settings, config.logger, step)
+
+
+class NoTracker(Tracker):
+    """Logs nothing."""
+
+    def __init__(self) -> None:
+        pass
+
+    def log(self, step: int, values: Mapping[str, float | None]) -> None:
+        pass
+
+    def picture(self, step: int, name: str, path: Path) -> None:
+        pass
+
+    def __exit__(self, *error: object) -> None:
+        pass
 
 
 def _lines(path: Path) -> list[str]:

@@ -1,6 +1,7 @@
 """Training, top to bottom: what a run does between its config and its result.
 
 python train.py assigner=o2f
+torchrun --nproc-per-node=8 train.py assigner=o2f
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from data.loader import Batch, eval_loader, train_loader
 from detector.criterion import Criterion
 from detector.decode import decode
 from detector.summary import summary
-from engine import checkpoint
+from engine import checkpoint, distributed
 from engine.evaluator import Evaluation, Evaluator
 from engine.initial_weights import start_from
 from engine.interruption import Interruption
@@ -31,7 +32,7 @@ from engine.schedule import progress
 from engine.setup import bf16, build_assigner, build_dataset, build_model, check, choose_device
 from engine.state import State
 from engine.statistics import AssignmentStatistics
-from engine.tracking import Tracker
+from engine.tracking import Tracker, open_tracker
 from errors import UsageError
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ LOG_EVERY = 20  # batches
 
 
 def train(config: DictConfig) -> float:
-    """Runs or continues the run of this config.
+    """Runs or continues the run of this config; under torchrun, this process's part of it.
 
     Returns:
         The AP that `eval.metric` names, 0-100; the stored one if the run is finished.
@@ -49,14 +50,18 @@ def train(config: DictConfig) -> float:
         UsageError: for anything wrong with config, data or directory, before training starts.
         KeyboardInterrupt: after saving, when it is interrupted.
     """
-    check(config)
-    console = Console()
-    run = open_run(config)
+    distributed.join()
+    with distributed.agreed():
+        check(config)
+    console = Console(quiet=not distributed.is_main())
+    run = distributed.on_main(lambda: open_run(config))
     if run.result is not None:
         console.print(f"{run.path} is finished; overwrite=true starts it anew", soft_wrap=True)
         print_result(console, config.name, run.result, str(run.path))
         return metric(run.result, config)
-    return Trainer(config, run, console).run()
+    with distributed.agreed():
+        trainer = Trainer(config, run, console)
+    return trainer.run()
 
 
 def metric(summary: dict[str, Any], config: DictConfig) -> float:
@@ -70,7 +75,7 @@ class Trainer:
     def __init__(self, config: DictConfig, run: Run, console: Console) -> None:
         self.config, self.directory, self.console = config, run, console
         schedule: Any = OmegaConf.to_container(config.schedule, resolve=True)
-        self.device = choose_device(config.device)
+        self.device = distributed.own_device(choose_device(config.device))
         self.bf16 = bf16(config.precision, self.device)
         torch.manual_seed(config.seed)
         # All input is checked here, before the first step.
@@ -91,10 +96,10 @@ class Trainer:
             started = start_from(Path(str(config.init)), model, self.train_set.class_names)
             console.print(started, soft_wrap=True, markup=False)
         model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.batches = train_loader(
-            self.train_set, config.schedule.batch_size, config.data.workers, config.seed
-        )
-        batches = eval_loader(self.val_set, config.eval.batch_size, config.data.workers)
+        place = {"rank": distributed.rank(), "ranks": distributed.ranks()}
+        workers, batch_size = config.data.workers, distributed.share(config.schedule.batch_size)
+        self.batches = train_loader(self.train_set, batch_size, workers, config.seed, **place)
+        batches = eval_loader(self.val_set, config.eval.batch_size, workers, **place)
         self.evaluator = Evaluator(self.val_set, batches, config.eval, self.device, self.bf16)
         self.eval_batches = len(batches)
 
@@ -102,20 +107,18 @@ class Trainer:
         self.state = State(model, schedule, steps)
         self.statistics = AssignmentStatistics(self.device)
         self.interruption = Interruption(console.print)
+        if not distributed.is_main():
+            torch.manual_seed(config.seed + distributed.rank())  # equal weights, but not equal dropout
 
     def run(self) -> float:
         """All epochs that are left, then the result."""
-        begin(self.directory, self.config)
+        distributed.on_main(lambda: begin(self.directory, self.config))
         if self.directory.resumed:
             self._restore()
-            where = f"epoch {self.state.epoch}, batch {self.state.batch}"
-            self.console.print(f"continuing {self.directory.path} at {where}", soft_wrap=True)
-        settings: Any = OmegaConf.to_container(self.config, resolve=True)
+        self.network = distributed.parallel(self.state.model, self.device)
         epochs = self.config.schedule.epochs
-        with (
-            Tracker(self.directory.path, settings, self.config.logger, self.state.step) as tracker,
-            self.interruption,
-        ):
+        tracker = open_tracker(self.directory.path, self.config, self.state.step)
+        with tracker, self.interruption:
             evaluation = None
             while self.state.epoch < epochs:
                 self._train_epoch(tracker)
@@ -152,47 +155,49 @@ class Trainer:
                 seconds["step"] += now - started
                 waiting = now
                 if self.state.batch % LOG_EVERY == 0 or self.state.batch == length:
-                    self._refuse_nan(losses)
-                    values = self._numbers(losses, seconds, done)
+                    values = self._numbers(self._means(losses), seconds, done)
                     tracker.log(self.state.step, values)
                     bar.show(f"loss {values['train/loss']:.3f}  lr {values['train/lr']:.1e}")
                 bar.advance()
                 # Gradients are not saved, so a run is only cut where none are waiting for a step.
                 if self.state.batch % config.schedule.accumulate == 0 or self.state.batch == length:
-                    if now - saved > SAVE_EVERY or self.interruption.asked:
-                        self._refuse_nan(losses)
+                    asked, due = distributed.any_rank(self.interruption.asked, now - saved > SAVE_EVERY)
+                    if asked or due:
+                        self._means(losses)
                         self._save()
                         saved = now
-                    if self.interruption.asked:
-                        raise KeyboardInterrupt
+                    if asked:
+                        distributed.end(KeyboardInterrupt())
 
     def _train_batch(self, batch: Batch, done: float, last: bool) -> dict[str, torch.Tensor]:
         """Forward, assign, backward, and at the end of an accumulation a step of the optimizer."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            outputs = self.state.model(batch.images_B3HW)
-        assignment = self.assigner(outputs.grid, decode(outputs), batch.truth, done)
-        losses = self.criterion(outputs, batch.truth, assignment)
-        self.statistics.update(assignment, batch.truth)
         accumulate = self.config.schedule.accumulate
-        (sum(losses.values()) / accumulate).backward()
-        if last or (self.state.batch + 1) % accumulate == 0:
+        complete = last or (self.state.batch + 1) % accumulate == 0
+        with distributed.exchange(self.network, now=complete):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+                outputs = self.network(batch.images_B3HW)
+            assignment = self.assigner(outputs.grid, decode(outputs), batch.truth, done)
+            losses = self.criterion(outputs, batch.truth, assignment)
+            self.statistics.update(assignment, batch.truth)
+            (sum(losses.values()) / accumulate).backward()
+        if complete:
             self.state.update()
         return {name: loss.detach() for name, loss in losses.items()}
 
-    def _refuse_nan(self, losses: dict[str, torch.Tensor]) -> None:
-        """Raises before weights that are lost reach a checkpoint."""
-        loss = float(sum(losses.values()))
+    def _means(self, losses: dict[str, torch.Tensor]) -> dict[str, float]:
+        """The losses over all ranks. Raises before weights that are lost reach a checkpoint."""
+        sums = distributed.sum_over_ranks(torch.stack(list(losses.values()))).tolist()
+        means = {name: value / distributed.ranks() for name, value in zip(losses, sums, strict=True)}
+        loss = sum(means.values())
         if not math.isfinite(loss):
-            raise UsageError(
-                f"the loss is {loss} at step {self.state.step}: lower schedule.lr "
-                f"(now {self.config.schedule.lr}) or set schedule.clip_norm; a checkpoint from before is kept"
-            )
+            error = f"the loss is {loss} at step {self.state.step}: lower schedule.lr "
+            error += f"(now {self.config.schedule.lr}) or set schedule.clip_norm; "
+            distributed.end(UsageError(error + "a checkpoint from before is kept"))
+        return means
 
-    def _numbers(
-        self, losses: dict[str, torch.Tensor], seconds: dict[str, float], done: float
-    ) -> dict[str, Any]:
-        values = {f"train/{name}_loss": float(loss) for name, loss in losses.items()}
-        values["train/loss"] = sum(values.values())
+    def _numbers(self, losses: dict[str, float], seconds: dict[str, float], done: float) -> dict[str, Any]:
+        values = {f"train/{name}_loss": loss for name, loss in losses.items()}
+        values["train/loss"] = sum(losses.values())
         values["train/lr"] = self.state.optimizer.param_groups[0]["lr"]
         values["train/epoch"] = self.state.epoch + self.state.batch / len(self.batches)
         values["train/data_seconds"], values["train/step_seconds"] = seconds["data"], seconds["step"]
@@ -202,6 +207,7 @@ class Trainer:
         return values
 
     def _evaluate(self, tracker: Tracker) -> Evaluation:
+        distributed.same_buffers(self.state.result_model)
         with ProgressBar(self.console, "evaluating", self.eval_batches) as bar:
             evaluation = self.evaluator(self.state.result_model, bar.advance)
         summary = evaluation.summary
@@ -217,36 +223,42 @@ class Trainer:
             f"{show(summary['nms_free']['AP'])} NMS-free"
         )
         picture = self.directory.path / "pictures" / "predictions.png"
-        draw_predictions(self.state.result_model, self.val_set, picture, self.device)
+        if distributed.is_main():
+            draw_predictions(self.state.result_model, self.val_set, picture, self.device)
         tracker.picture(self.state.step, "predictions", picture)
         if metric(summary, self.config) > self.state.best:
             self.state.best = metric(summary, self.config)
-            weights = self.state.result_model.state_dict()
-            facts = {"epoch": self.state.epoch, "weights": weights}
-            checkpoint.save(self.directory.best, self._facts() | facts)
+            self._write(self.directory.best, self.state.result())
         return evaluation
 
     def _finish(self, evaluation: Evaluation, tracker: Tracker) -> float:
         facts = {"epoch": self.state.epoch, "name": self.config.name, "best": self.state.best}
-        evaluation.write(self.directory.path, **facts)
+        distributed.on_main(lambda: evaluation.write(self.directory.path, **facts))
         print_result(self.console, self.config.name, evaluation.summary, str(self.directory.path))
         return metric(evaluation.summary, self.config)
 
-    def _facts(self) -> dict[str, Any]:
-        """What every checkpoint says of its weights."""
-        return {
-            "config": OmegaConf.to_container(self.config, resolve=True),
-            "classes": list(self.train_set.class_names),
-        }
-
     def _save(self) -> None:
-        checkpoint.save(self.directory.last, self._facts() | self.state.pack())
+        self._write(self.directory.last, self.state.pack())
+
+    def _write(self, path: Path, state: dict[str, Any]) -> None:
+        """A checkpoint, with what every one says of its weights."""
+        config = OmegaConf.to_container(self.config, resolve=True)
+        facts = {"config": config, "classes": list(self.train_set.class_names)}
+        distributed.on_main(lambda: checkpoint.save(path, facts | state))
 
     def _restore(self) -> None:
         path = self.directory.last
-        packed = checkpoint.load(path)
-        if packed["classes"] != list(self.train_set.class_names):
-            raise UsageError(
-                f"{path} was trained on other classes than the data has: overwrite=true starts anew"
+        with distributed.agreed():
+            packed = checkpoint.load(path)
+            if packed["classes"] != list(self.train_set.class_names):
+                raise UsageError(
+                    f"{path} was trained on other classes than the data has: overwrite=true starts anew"
+                )
+            self.state.unpack(packed, path)
+        where = f"epoch {self.state.epoch}, batch {self.state.batch}"
+        self.console.print(f"continuing {self.directory.path} at {where}", soft_wrap=True)
+        before, now = len(packed["random"]), distributed.ranks()
+        if before != now:
+            self.console.print(
+                f"{now} processes in place of {before}: the same batches, but not the same bits"
             )
-        self.state.unpack(packed, path)

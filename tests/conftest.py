@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -80,6 +81,34 @@ def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def whole(composed: Compose, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """The directory and the result of a run that nothing disturbed."""
+    from engine.trainer import train
+
+    config = composed(*TINY_RUN, f"runs_dir={tmp_path_factory.mktemp('whole')}")
+    return Path(config.runs_dir) / config.name, train(config)
+
+
+@pytest.fixture
+def stop_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """stop_after(n): SIGTERM reaches the process during the n-th batch from now."""
+    from engine.trainer import Trainer
+
+    def arm(count: int) -> None:
+        original, seen = Trainer._train_batch, [0]
+
+        def counted(self: Trainer, *arguments: Any, **words: Any) -> Any:
+            seen[0] += 1
+            if seen[0] == count:
+                signal.raise_signal(signal.SIGTERM)
+            return original(self, *arguments, **words)
+
+        monkeypatch.setattr(Trainer, "_train_batch", counted)
+
+    return arm
 
 
 CATEGORIES = ((3, "car"), (7, "train"), (90, "toothbrush"))

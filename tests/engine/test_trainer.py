@@ -1,11 +1,7 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import shutil
-import signal
-import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,72 +9,12 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import DictConfig
+from run_files import NAME, assert_same_run, lines, same
 
 from engine.trainer import Trainer, train
 from errors import UsageError
 
 Compose = Callable[..., DictConfig]
-NAME = "shapes-fcos_lcnet-o2f-seed0"
-
-
-@pytest.fixture(scope="module")
-def whole(composed: Compose, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
-    """The directory and the result of a run that nothing disturbed."""
-    from conftest import TINY_RUN
-
-    runs = tmp_path_factory.mktemp("trainer")
-    return runs / NAME, train(composed(*TINY_RUN, f"runs_dir={runs}"))
-
-
-@pytest.fixture
-def stop_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """stop_after(n): SIGTERM reaches the process during the n-th batch from now."""
-
-    def arm(count: int) -> None:
-        original, seen = Trainer._train_batch, [0]
-
-        def counted(self: Trainer, *arguments: Any, **words: Any) -> Any:
-            seen[0] += 1
-            if seen[0] == count:
-                signal.raise_signal(signal.SIGTERM)
-            return original(self, *arguments, **words)
-
-        monkeypatch.setattr(Trainer, "_train_batch", counted)
-
-    return arm
-
-
-def lines(directory: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
-
-
-def repeatable(directory: Path) -> list[dict[str, Any]]:
-    """The lines without times, and without the counts of an assigner that begin anew where a run is cut."""
-    return [
-        {key: value for key, value in line.items() if "seconds" not in key and not key.startswith("assign/")}
-        for line in lines(directory)
-    ]
-
-
-def same(a: Any, b: Any) -> bool:
-    if isinstance(a, torch.Tensor):
-        return isinstance(b, torch.Tensor) and a.dtype == b.dtype and torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    return bool(a == b)
-
-
-def assert_same_run(a: Path, b: Path) -> None:
-    first, second = (torch.load(path / "last.pt", weights_only=True) for path in (a, b))
-    assert first.keys() == second.keys()
-    for key in first.keys() - {"config"}:
-        assert same(first[key], second[key]), f"{key} differs"
-    assert repeatable(a) == repeatable(b)
-    results = [json.loads((path / "eval.json").read_text()) for path in (a, b)]
-    assert results[0]["nms"] == results[1]["nms"]
-    assert (a / "predictions.json").read_text() == (b / "predictions.json").read_text()
 
 
 def test_a_run_leaves_all_its_files(whole: tuple[Path, float]) -> None:
@@ -117,24 +53,6 @@ def test_training_changes_weights_and_averages_them(whole: tuple[Path, float]) -
     assert "optimizer" not in best
 
 
-# batch 2 of 3 in the first epoch, the last of it, the first of the second, the very last
-@pytest.mark.parametrize("batch", [2, 3, 4, 6])
-def test_a_continued_run_is_the_uninterrupted_one(
-    whole: tuple[Path, float], tiny_run: Compose, stop_after: Callable[[int], None], batch: int
-) -> None:
-    config = tiny_run()
-    directory = Path(config.runs_dir) / NAME
-    stop_after(batch)
-    with pytest.raises(KeyboardInterrupt):
-        train(config)
-    state = torch.load(directory / "last.pt", weights_only=True)
-    assert (state["epoch"], state["batch"]) == ((batch - 1) // 3, (batch - 1) % 3 + 1)
-    assert not (directory / "eval.json").exists()
-    torch.manual_seed(999)  # whatever else happened in between
-    assert train(config) == whole[1]
-    assert_same_run(whole[0], directory)
-
-
 def test_a_run_cut_between_its_last_epoch_and_its_result_goes_on(
     whole: tuple[Path, float], tiny_run: Compose
 ) -> None:
@@ -145,67 +63,10 @@ def test_a_run_cut_between_its_last_epoch_and_its_result_goes_on(
     assert (directory / "eval.json").exists()
 
 
-def test_an_accumulation_is_not_cut(tiny_run: Compose, stop_after: Callable[[int], None]) -> None:
-    words = ("schedule.accumulate=2", "schedule.batch_size=2", "schedule.ema=null", "schedule.optimizer=sgd",
-             "schedule.lr=0.01", "eval.every=1")  # fmt: skip
-    whole, cut = tiny_run(*words, "name=whole"), tiny_run(*words, "name=cut")
-    train(whole)
-    stop_after(3)
-    with pytest.raises(KeyboardInterrupt):
-        train(cut)
-    assert torch.load(Path(cut.runs_dir) / "cut" / "last.pt", weights_only=True)["batch"] == 4
-    train(cut)
-    assert_same_run(Path(whole.runs_dir) / "whole", Path(cut.runs_dir) / "cut")
-
-
 def test_workers_change_nothing(whole: tuple[Path, float], tiny_run: Compose) -> None:
     config = tiny_run("data.workers=2")
     train(config)
     assert_same_run(whole[0], Path(config.runs_dir) / NAME)
-
-
-def test_another_number_of_workers_may_continue(
-    whole: tuple[Path, float], tiny_run: Compose, stop_after: Callable[[int], None]
-) -> None:
-    stop_after(2)
-    with pytest.raises(KeyboardInterrupt):
-        train(tiny_run("data.workers=2"))
-    config = tiny_run("data.workers=0")
-    train(config)
-    assert_same_run(whole[0], Path(config.runs_dir) / NAME)
-
-
-def test_a_signal_that_reaches_the_workers_too_interrupts(
-    tiny_run: Compose, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def signal_to_all(self: Trainer, *arguments: Any, **words: Any) -> None:
-        signal.raise_signal(signal.SIGTERM)
-        # From another process: a worker takes its parent's own signal for an orderly end.
-        workers = [str(worker.pid) for worker in multiprocessing.active_children()]
-        subprocess.run(["kill", "-TERM", *workers], check=True)
-        time.sleep(10)  # the end of a worker is noticed at once
-        pytest.fail("still there")
-
-    monkeypatch.setattr(Trainer, "_train_batch", signal_to_all)
-    with pytest.raises(KeyboardInterrupt):
-        train(tiny_run("data.workers=1"))
-
-
-def test_a_second_signal_ends_it_at_once(tiny_run: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
-    def twice(self: Trainer, *arguments: Any, **words: Any) -> None:
-        # The handler itself is called: from a raised signal it may run inside somebody's garbage collection
-        # callback, where an exception is lost.
-        handler = signal.getsignal(signal.SIGINT)
-        assert callable(handler)
-        handler(signal.SIGINT, None)
-        handler(signal.SIGINT, None)
-        pytest.fail("still there")
-
-    before = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(Trainer, "_train_batch", twice)
-    with pytest.raises(KeyboardInterrupt):
-        train(tiny_run())
-    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_finished_run_returns_its_result_without_any_work(

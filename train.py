@@ -1,11 +1,12 @@
 """Trains a detector: `python train.py assigner=o2f`, with atss, simota or tal in place of o2f.
 
-Sweeps: `python train.py -m assigner=atss,simota,tal,o2f seed=0,1`. The same command again continues what was
-interrupted and skips what is finished.
+Sweeps: `python train.py -m +sweep=assigners`, or any lists of values: `-m assigner=atss,o2f seed=0,1`. The same
+command again continues what was interrupted and skips what is finished. See docs/sweeps.md.
 """
 
 import logging
 import os
+import traceback
 
 # Before torch is imported: by default OpenMP's threads spin while they wait for each other, which starves the
 # data workers on the same cores several times over. A short spin loses nothing on idle cores.
@@ -15,6 +16,7 @@ import hydra
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
+from engine.sweep import in_sweep, record_failure, record_result
 from engine.trainer import train
 from errors import UsageError
 
@@ -25,13 +27,23 @@ logging.captureWarnings(True)
 def main(config: DictConfig) -> float:
     """Returns the AP that eval.metric names, for sweepers."""
     try:
-        return train(config)
-    except UsageError as error:
-        # Hydra prints this kind without a stack trace, and the other jobs of a sweep still run.
-        raise CompactHydraException(str(error)) from None
+        value = train(config)
+        record_result(config)
+        return value
     except KeyboardInterrupt:
         # The run has said so and saved. A sweep ends here too.
         raise SystemExit(130) from None
+    except UsageError as error:
+        reason, trace = str(error), ""
+    except Exception as error:
+        if not in_sweep():
+            raise
+        reason = "".join(traceback.format_exception_only(error)).strip()
+        trace = traceback.format_exc()
+    record_failure(reason, trace)
+    # Hydra prints this kind without a stack trace, and the other jobs of a sweep still run. It is raised out here,
+    # where no other error is chained to it: that would keep the tensors of a failed job until the sweep ends.
+    raise CompactHydraException(reason)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Trains a detector: `python train.py assigner=o2f`, with atss, simota or tal in place of o2f.
 
-Sweeps: `python train.py -m +sweep=assigners`, or any lists of values: `-m assigner=atss,o2f seed=0,1`. The same
-command again continues what was interrupted and skips what is finished. See docs/sweeps.md.
+Sweeps: `python train.py -m +sweep=assigners`, or any lists of values, `-m assigner=atss,o2f seed=0,1`. The
+same command again continues what was interrupted and skips what is finished. See docs/sweeps.md.
 """
 
 import logging
@@ -41,8 +41,8 @@ def main(config: DictConfig) -> float:
         reason = "".join(traceback.format_exception_only(error)).strip()
         trace = traceback.format_exc()
     record_failure(reason, trace)
-    # Hydra prints this kind without a stack trace, and the other jobs of a sweep still run. It is raised out here,
-    # where no other error is chained to it: that would keep the tensors of a failed job until the sweep ends.
+    # Hydra prints this kind without a stack trace, and the other jobs of a sweep still run. It is raised out
+    # here, where no error is chained to it: that would keep the tensors of a failed job until the sweep ends.
     raise CompactHydraException(reason)
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C, and the SIGTERM of a cluster's scheduler: asked for once, a run ends after its current step."""
+"""Ctrl-C, and the signals of a cluster's scheduler: asked for once, a run ends after its current step."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from types import FrameType, TracebackType
 class Interruption:
     """While this context lasts, the first signal sets `asked`; a second one ends the run at once.
 
+    A launcher such as submitit listens for SIGUSR1 or SIGUSR2, by which SLURM announces the end of a job, and
+    puts the job back into the queue. Its handler is called once the run is saved.
+
     Args:
         say: shows a line to the user.
     """
@@ -18,9 +21,12 @@ class Interruption:
     def __init__(self, say: Callable[[str], None]) -> None:
         self.asked = False
         self._say, self._process = say, os.getpid()
+        self._announced: signal.Signals | None = None
 
     def __enter__(self) -> Interruption:
-        signals = (signal.SIGINT, signal.SIGTERM)
+        users = (signal.SIGUSR1, signal.SIGUSR2)
+        listened = [number for number in users if callable(signal.getsignal(number))]
+        signals = (signal.SIGINT, signal.SIGTERM, *listened)
         self._previous = {number: signal.signal(number, self._stop) for number in signals}
         return self
 
@@ -31,13 +37,24 @@ class Interruption:
             signal.signal(number, handler)
         # A scheduler may send its signal to the data workers, too, and then their end is what is seen here.
         # The last checkpoint is some minutes old at most, and a sweep must not go on to its next job.
-        if self.asked and isinstance(error, RuntimeError):
+        cut = self.asked and isinstance(error, RuntimeError | KeyboardInterrupt)
+        if cut and self._announced is not None:
+            requeue = self._previous[self._announced]
+            assert callable(requeue)
+            requeue(self._announced, None)  # and ends the process
+        if cut and isinstance(error, RuntimeError):
             raise KeyboardInterrupt from error
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:  # a data worker: the terminal sends Ctrl-C to all of them
             return
+        announcement = number not in (signal.SIGINT, signal.SIGTERM)
+        if announcement:
+            self._announced = signal.Signals(number)
+        # SLURM sends SIGTERM beside its announcement: neither of the two is the second wish of a person.
         if self.asked:
-            raise KeyboardInterrupt
+            if self._announced is None:
+                raise KeyboardInterrupt
+            return
         self.asked = True
         self._say("interrupted: saving after this step; the same command continues the run")

@@ -1,7 +1,8 @@
 """A sweep as a whole: its jobs are known before the first one starts, and one table ends it.
 
-Hydra starts the jobs, here or on a cluster, and goes on after one that failed. What became of each lies in
-runs/.sweeps/<time>/<number>.json (and .txt, the stack trace of a bug), since a job may run on another machine than the report.
+Hydra starts the jobs, here or on a cluster, and goes on after one that failed. A job may run on another
+machine than the report, so what became of it lies in runs/.sweeps/<time>/: <number>.json, and for a bug its
+stack trace beside it, <number>.txt.
 """
 
 from __future__ import annotations
@@ -171,13 +172,13 @@ def report(jobs: list[Job], directory: Path, console: Console | None = None) -> 
     def say(text: str) -> None:
         console.print(text, soft_wrap=True, markup=False, highlight=False)
 
-    failed = [number for number, record in enumerate(records) if record and "reason" in record]
+    failed = {number: record for number, record in enumerate(records) if record and "reason" in record}
     if failed:
         say(f"{len(failed)} of {len(jobs)} jobs failed:")
-    for number in failed:
+    for number, record in failed.items():
         say(f"  {shlex.join(jobs[number].words)}")
-        say("    " + records[number]["reason"].replace("\n", "\n    "))
-        if records[number]["trace"]:
+        say("    " + record["reason"].replace("\n", "\n    "))
+        if record["trace"]:
             say(f"    its stack trace: {files[number].with_suffix('.txt')}")
     if None in records or failed:
         say("The same command again continues with what is not finished.")

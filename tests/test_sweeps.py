@@ -60,12 +60,9 @@ def test_sweep_over_seeds() -> None:
 
 
 def test_sweeps_combine() -> None:
-    jobs = jobs_of("+sweep=[assigners,recipes,seeds]", "experiment=small", "data.root=x", "data.name=own")
+    jobs = jobs_of("+sweep=[assigners,recipes]", "experiment=small", "data.root=x", "data.name=own")
     expected = {
-        f"own-fcos_mobilenet-{name}{recipe}-seed{seed}"
-        for name in ASSIGNERS
-        for recipe in ("", "-controlled")
-        for seed in range(3)
+        f"own-fcos_mobilenet-{name}{recipe}-seed0" for name in ASSIGNERS for recipe in ("", "-controlled")
     }
     assert set(names(jobs)) == expected
     assert len(jobs) == len(expected)

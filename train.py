@@ -1,11 +1,12 @@
 """Trains a detector: `python train.py assigner=o2f`, with atss, simota or tal in place of o2f.
 
-Sweeps: `python train.py -m assigner=atss,simota,tal,o2f seed=0,1`. The same command again continues what was
-interrupted and skips what is finished.
+Sweeps: `python train.py -m +sweep=assigners`, or any lists of values, `-m assigner=atss,o2f seed=0,1`. The
+same command again continues what was interrupted and skips what is finished. See docs/sweeps.md.
 """
 
 import logging
 import os
+import traceback
 
 # Before torch is imported: by default OpenMP's threads spin while they wait for each other, which starves the
 # data workers on the same cores several times over. A short spin loses nothing on idle cores.
@@ -16,6 +17,7 @@ from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
 from engine import distributed
+from engine.sweep import in_sweep, record_failure, record_result
 from engine.trainer import train
 from errors import UsageError
 
@@ -26,15 +28,25 @@ logging.captureWarnings(True)
 def main(config: DictConfig) -> float:
     """Returns the AP that eval.metric names, for sweepers."""
     try:
-        return train(config)
-    except UsageError as error:
-        if distributed.launched():  # the other processes have ended, and a sweep ends with them
-            raise SystemExit(str(error)) from None
-        # Hydra prints this kind without a stack trace, and the other jobs of a sweep still run.
-        raise CompactHydraException(str(error)) from None
+        value = train(config)
+        record_result(config)
+        return value
     except KeyboardInterrupt:
         # The run has said so and saved. A sweep ends here too.
         raise SystemExit(130) from None
+    except UsageError as error:
+        reason, trace = str(error), ""
+    except Exception as error:
+        if not in_sweep():
+            raise
+        reason = "".join(traceback.format_exception_only(error)).strip()
+        trace = traceback.format_exc()
+    record_failure(reason, trace)
+    if distributed.launched():  # the other processes have ended, and a sweep ends with them
+        raise SystemExit(reason)
+    # Hydra prints this kind without a stack trace, and the other jobs of a sweep still run. It is raised out
+    # here, where no error is chained to it: that would keep the tensors of a failed job until the sweep ends.
+    raise CompactHydraException(reason)
 
 
 if __name__ == "__main__":

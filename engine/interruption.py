@@ -1,4 +1,4 @@
-"""Ctrl-C, and the SIGTERM of a cluster's scheduler: asked for once, a run ends after its current step."""
+"""Ctrl-C, and the signals of a cluster's scheduler: asked for once, a run ends after its current step."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ class Interruption:
 
     A second SIGTERM says nothing new: schedulers signal torchrun and its processes, and torchrun those again.
 
+    A launcher such as submitit listens for SIGUSR1 or SIGUSR2, by which SLURM announces the end of a job, and
+    puts the job back into the queue. Its handler is called once the run is saved.
+
     Args:
         say: shows a line to the user.
     """
@@ -20,9 +23,12 @@ class Interruption:
     def __init__(self, say: Callable[[str], None]) -> None:
         self.asked = False
         self._say, self._process = say, os.getpid()
+        self._announced: signal.Signals | None = None
 
     def __enter__(self) -> Interruption:
-        signals = (signal.SIGINT, signal.SIGTERM)
+        users = (signal.SIGUSR1, signal.SIGUSR2)
+        listened = [number for number in users if callable(signal.getsignal(number))]
+        signals = (signal.SIGINT, signal.SIGTERM, *listened)
         self._previous = {number: signal.signal(number, self._stop) for number in signals}
         return self
 
@@ -33,15 +39,24 @@ class Interruption:
             signal.signal(number, handler)
         # Whoever asks may also end the data workers or other ranks, and then that is what is seen here. The
         # last checkpoint is some minutes old at most, and a sweep must not go on to its next job.
-        if self.asked and isinstance(error, RuntimeError):
+        cut = self.asked and isinstance(error, RuntimeError | KeyboardInterrupt)
+        if cut and self._announced is not None:
+            requeue = self._previous[self._announced]
+            assert callable(requeue)
+            requeue(self._announced, None)  # and ends the process
+        if cut and isinstance(error, RuntimeError):
             raise KeyboardInterrupt from error
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:  # a data worker: the terminal sends Ctrl-C to all of them
             return
-        if self.asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
+        announcement = number not in (signal.SIGINT, signal.SIGTERM)
+        if announcement:
+            self._announced = signal.Signals(number)
         if self.asked:
+            # SLURM sends SIGTERM beside its announcement: only Ctrl-C is the second wish of a person.
+            if number == signal.SIGINT and self._announced is None:
+                raise KeyboardInterrupt
             return
         self.asked = True
         self._say("interrupted: saving after this step; the same command continues the run")

@@ -28,7 +28,7 @@ class Tracker:
     Args:
         directory: the run directory.
         config: the composed config, shown in wandb.
-        logger: {wandb: bool, project: str}.
+        logger: {wandb: bool, project: str, group: str | None}.
         step: lines after this step are dropped, since the run goes on from there.
     """
 
@@ -39,14 +39,15 @@ class Tracker:
         self._file = self._path.open("a", buffering=1)
         self._wandb: Any = None
         if logger["wandb"]:
-            self._safely(lambda: self._start_wandb(directory, config, logger["project"]))
+            self._safely(lambda: self._start_wandb(directory, config, logger))
 
-    def _start_wandb(self, directory: Path, config: Mapping[str, Any], project: str) -> None:
+    def _start_wandb(self, directory: Path, config: Mapping[str, Any], logger: Mapping[str, Any]) -> None:
         import wandb
 
         offline = "WANDB_MODE" not in os.environ and not _has_api_key()
         self._wandb = wandb.init(
-            project=project,
+            project=logger["project"],
+            group=logger["group"],
             name=directory.name,
             id=directory.name.replace("=", "-"),
             dir=str(directory),

@@ -11,8 +11,8 @@ import pytest
 
 from engine.tracking import Tracker
 
-OFF = {"wandb": False, "project": "tests"}
-ON = {"wandb": True, "project": "tests"}
+OFF = {"wandb": False, "project": "tests", "group": None}
+ON = {"wandb": True, "project": "tests", "group": "together"}
 
 
 def lines(directory: Path) -> list[dict[str, Any]]:
@@ -123,6 +123,7 @@ def test_wandb_is_closed_with_the_run(
     assert run.exit_code == int(crashed)
     assert asked["config"] == {"seed": 3}
     assert asked["project"] == "tests"
+    assert asked["group"] == "together"
     assert asked["mode"] is None
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import OmegaConf
 
 from detector.detector import build_detector
@@ -26,7 +27,8 @@ def table(names: Sequence[str], sizes: Sequence[tuple[int, int]] = SIZES) -> str
     for name in names:
         config: Any = OmegaConf.to_container(OmegaConf.load(CONFIGS / f"{name}.yaml"))
         config["backbone"]["weights"] = None
-        detector = build_detector(config, CLASSES)
+        with torch.device("meta"):  # no data: nobody looks at the weights
+            detector = build_detector(config, CLASSES)
         counts = [multiply_adds(detector, *size) / 1e9 for size in sizes]
         lines.append(_row([name, f"{parameters(detector) / 1e6:.2f}", *(f"{n:.2f}" for n in counts)]))
     return "\n".join(lines)

@@ -17,6 +17,7 @@ IMAGES = torch.randn(2, 3, 64, 96)
     ("name", "levels", "channels"),
     [
         ("lcnet_050", (3, 4, 5), (64, 128, 256)),
+        ("lcnet_200", (3, 4, 5), (256, 512, 1024)),  # not one of timm's own
         ("resnet18", (2, 5), (64, 512)),
         ("convnext_atto", (3, 4), (80, 160)),  # its first map has stride 4
         ("darknet17", (3, 4), (256, 512)),  # its first map has stride 1

@@ -1,6 +1,7 @@
 """The criterion against a plain loop over points and classes, and on empty batches."""
 
 import math
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -13,7 +14,8 @@ from detector import criterion as criterion_module
 from detector.criterion import CLASSIFICATION, Criterion, target_centerness
 from detector.decode import joint_logits
 from detector.detector import Outputs, build_detector
-from detector.losses import giou_loss
+from detector.losses import distribution_focal_loss, giou_loss
+from detector.pico_head import PicoHead
 from errors import UsageError
 
 GRID = PointGrid.for_image(32, 32, (8, 16))
@@ -144,6 +146,57 @@ def test_every_parameter_gets_a_finite_gradient(quality: str, empty: bool) -> No
     assert detector.head.class_out.weight.grad.abs().sum() > 0
     assert (losses["box"] == 0) == empty
     assert (detector.head.box_out.weight.grad.abs().sum() == 0) == empty
+
+
+@pytest.mark.parametrize("quality", ["none", "centerness", "implicit"])
+@pytest.mark.parametrize("empty", [True, False])
+def test_every_parameter_of_picodet_gets_a_finite_gradient(quality: str, empty: bool) -> None:
+    torch.manual_seed(0)
+    config = {
+        "backbone": {"name": "lcnet_050"},
+        "neck": {"kind": "csp_pan", "channels": 8},
+        "head": {"kind": "pico", "channels": 8, "convs": 1, "quality": quality},
+    }
+    detector = build_detector(config, 3)
+    outputs = detector(torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8))
+    criterion = Criterion("varifocal", box_weight="score", normalizer="scores", quality=quality)
+    losses = criterion(outputs, *((NO_TRUTH, NOTHING) if empty else (TRUTH, ASSIGNMENT)))
+    assert (losses["dfl"] == 0) == (losses["box"] == 0) == empty
+    sum(losses.values(), torch.zeros(())).backward()
+    for name, parameter in detector.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+    assert isinstance(detector.head, PicoHead)
+    gradient = sum(out.weight.grad.abs().sum() for out in detector.head.box_outs)
+    assert (gradient == 0) == empty
+
+
+@pytest.mark.parametrize("box_weight", ["one", "score", "centerness"])
+def test_distributions_are_weighted_as_boxes_are(box_weight: str) -> None:
+    plain = _outputs(False)
+    generator = torch.Generator().manual_seed(1)
+    distribution = 2 * torch.randn(3, len(GRID), 4, 6, generator=generator)
+    outputs = replace(plain, distribution_BP4N=distribution)
+    options = {"box_weight": box_weight, "normalizer": "scores"}
+    with_it = Criterion("varifocal", **options, dfl_gain=0.5)(outputs, TRUTH, ASSIGNMENT)
+    without = Criterion("varifocal", **options, dfl_gain=0.5)(plain, TRUTH, ASSIGNMENT)
+    assert with_it.keys() - without.keys() == {"dfl"}
+    assert all(torch.equal(with_it[key], without[key]) for key in without)
+    total = weights = 0.0
+    for k, (image, point) in enumerate(zip(ASSIGNMENT.image_K, ASSIGNMENT.point_K, strict=True)):
+        truth = int(ASSIGNMENT.truth_K[k])
+        weight = {
+            "one": 1.0,
+            "score": ASSIGNMENT.score_K[k].item(),
+            "centerness": _centerness(int(point), truth),
+        }
+        x, y = GRID.centers_P2[point].tolist()
+        x1, y1, x2, y2 = TRUTH.boxes_G4[truth].tolist()
+        strides = torch.tensor([[x - x1, y - y1, x2 - x, y2 - y]]) / GRID.stride_P[point]
+        loss = distribution_focal_loss(distribution[image, point][None], strides).item()
+        total += weight[box_weight] * loss
+        weights += weight[box_weight]
+    assert with_it["dfl"].item() == pytest.approx(0.5 * total / max(1.0, weights), rel=1e-5)
 
 
 @pytest.mark.parametrize("logit", [-100.0, 100.0])

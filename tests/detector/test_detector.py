@@ -36,6 +36,29 @@ def test_outputs_are_on_the_grid_of_the_image() -> None:
     assert outputs.quality_BP.shape == (2, len(grid))
 
 
+@pytest.mark.parametrize(("neck", "strides"), [("csp_pan", (8, 16, 32, 64)), ("fpn", (8, 16, 32))])
+@pytest.mark.parametrize("head", ["pico", "fcos"])
+def test_any_head_on_any_neck(neck: str, strides: tuple[int, ...], head: str) -> None:
+    config = {
+        "backbone": {"name": "lcnet_050"},
+        "neck": {"kind": neck, "channels": 8},
+        "head": {"kind": head, "channels": 12, "convs": 1},
+    }
+    detector = build_detector(config, 5).eval()
+    with torch.no_grad():
+        outputs = detector(torch.randint(0, 256, (2, 3, 71, 161), dtype=torch.uint8))
+    grid = PointGrid.for_image(71, 161, strides)
+    assert outputs.grid.shapes == grid.shapes
+    assert outputs.logits_BPC.shape == (2, len(grid), 5)
+    assert outputs.distances_BP4.shape == (2, len(grid), 4)
+    assert (outputs.distances_BP4 > 0).all()
+    if head == "fcos":
+        assert outputs.distribution_BP4N is None
+    else:
+        assert outputs.distribution_BP4N is not None
+        assert outputs.distribution_BP4N.shape == (2, len(grid), 4, 8)
+
+
 def test_uint8_and_float_are_the_same_and_untouched() -> None:
     detector = build_detector(_config(), 2).eval()
     images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
@@ -92,6 +115,11 @@ def test_defaults_are_filled_in() -> None:
         ({"backbone": {"depth": 50}}, "model.backbone has no depth; it has name, weights"),
         ({"backbone": {"name": None}}, "model.backbone.name is missing"),
         ({"neck": {"channels": None}}, "model.neck.channels is missing"),
+        ({"neck": {"kind": "bifpn"}}, r"model\.neck\.kind=bifpn must be one of fpn, csp_pan"),
+        ({"head": {"kind": "retina"}}, r"model\.head\.kind=retina must be one of fcos, pico"),
+        ({"neck": {"kind": "csp_pan"}}, r"model\.neck has no extra_levels; it has channels\."),
+        ({"head": {"reg_max": 7}}, r"model\.head has no reg_max; it has channels, convs, quality\."),
+        ({"head": {"kind": "pico", "reg_max": 0}}, "reg_max=0"),
         ({"head": {"quality": "best"}}, "quality=best must be one of none, centerness, implicit"),
     ],
 )

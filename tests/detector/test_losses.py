@@ -1,10 +1,20 @@
 """The losses against their plain formulas in float64."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
-from detector.losses import ClassificationLoss, Focal, QualityFocal, SoftFocal, Varifocal, giou_loss
+from detector.losses import (
+    ClassificationLoss,
+    Focal,
+    QualityFocal,
+    SoftFocal,
+    Varifocal,
+    distribution_focal_loss,
+    giou_loss,
+)
 
 LOSSES = [Focal(), QualityFocal(), Varifocal(), SoftFocal()]
 IDS = [type(loss).__name__ for loss in LOSSES]
@@ -94,3 +104,49 @@ def test_giou_loss() -> None:
     # same box; IoU 1/7 in a hull of 9 with union 7; apart, hull 4 with union 2
     expected = torch.tensor([0.0, 1 - (1 / 7 - 2 / 9), 1 + 2 / 4])
     torch.testing.assert_close(giou_loss(boxes, targets), expected)
+
+
+def test_distribution_focal_loss_against_a_plain_loop() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(40, 4, 6, dtype=torch.float64, generator=generator)
+    distances = 8 * torch.rand(40, 4, dtype=torch.float64, generator=generator) - 1.5  # some out of range
+    got = distribution_focal_loss(logits, distances)
+    for row in range(40):
+        total = 0.0
+        for side in range(4):
+            exponentials = [math.exp(value) for value in logits[row, side].tolist()]
+            probability = [value / sum(exponentials) for value in exponentials]
+            distance = min(max(distances[row, side].item(), 0.0), 5 - 0.01)
+            below = math.floor(distance)
+            above = below + 1
+            # GFL, equation 6: -((y_above - y) log S_below + (y - y_below) log S_above)
+            total -= (above - distance) * math.log(probability[below])
+            total -= (distance - below) * math.log(probability[above])
+        assert got[row].item() == pytest.approx(total / 4, rel=1e-9)
+
+
+def test_distribution_focal_loss_of_known_values() -> None:
+    uniform = torch.zeros(1, 4, 8)
+    for distance in (0.0, 3.3, 7.0, -5.0, 1e6):
+        loss = distribution_focal_loss(uniform, torch.full((1, 4), distance))
+        torch.testing.assert_close(loss, torch.tensor([math.log(8)]))
+    # All mass on 2 and 3, as 0.7 and 0.3: the loss of a distance of 2.3 is that distribution's entropy.
+    logits = torch.full((1, 4, 8), -100.0)
+    logits[..., 2], logits[..., 3] = math.log(0.7), math.log(0.3)
+    entropy = -0.7 * math.log(0.7) - 0.3 * math.log(0.3)
+    loss = distribution_focal_loss(logits, torch.full((1, 4), 2.3))
+    torch.testing.assert_close(loss, torch.tensor([entropy]))
+    loss = distribution_focal_loss(logits, torch.full((1, 4), 3.0))
+    torch.testing.assert_close(loss, torch.tensor([-math.log(0.3)]))
+
+
+def test_distribution_focal_loss_is_least_where_the_mean_is_the_distance() -> None:
+    logits = torch.zeros(1, 4, 8, requires_grad=True)
+    distances = torch.tensor([[0.4, 2.3, 5.0, 6.7]])
+    optimizer = torch.optim.Adam([logits], lr=0.2)
+    for _ in range(400):
+        optimizer.zero_grad()
+        distribution_focal_loss(logits, distances).sum().backward()
+        optimizer.step()
+    mean = (logits.detach().softmax(-1) * torch.arange(8.0)).sum(-1)
+    torch.testing.assert_close(mean, distances, rtol=0, atol=0.02)

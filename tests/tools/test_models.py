@@ -1,0 +1,24 @@
+"""The table of models, and that its numbers are those of docs/models.md and of the papers."""
+
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from tools.models import CONFIGS, table
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [("picodet_m", 3.10), ("fcos_r50", 32.3)],  # PicoDet-LCNet 1.5x in PaddleDetection; FCOS in mmdetection
+)
+def test_parameters_are_those_published(name: str, parameters: float) -> None:
+    row = table([name], sizes=[(64, 64)]).splitlines()[2]
+    assert float(row.split("|")[2]) == pytest.approx(parameters, rel=0.01)
+
+
+def test_the_documented_table_is_that_of_the_tool() -> None:
+    text = (ROOT / "docs" / "models.md").read_text()
+    names = sorted(file.stem for file in Path(CONFIGS).glob("*.yaml"))
+    for line in table(names).splitlines():
+        assert line in text

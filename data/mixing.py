@@ -62,9 +62,11 @@ def mix_up(sample: Sample, other: Sample, limit: tuple[int, int], rng: np.random
     Args:
         sample: its size and id are those of the result.
         other: fitted into `limit` and placed at random.
-        limit: (height, width) in pixels, at most those of `sample`.
+        limit: (height, width) in pixels, at most those of `sample`; nothing is laid over a line of pixels.
         rng: draws the place.
     """
+    if min(limit) < 2:
+        return sample
     over_3hw, boxes_N4 = _fitted(other, *limit)
     height, width = over_3hw.shape[1:]
     top = int(rng.integers(0, sample.image.shape[1] - height + 1))
@@ -85,7 +87,8 @@ def _fitted(sample: Sample, height: int, width: int) -> tuple[Tensor, Tensor]:
     """Image and boxes, as large as fits into height x width with the ratio kept."""
     rows, columns = sample.image.shape[1:]
     scale = min(height / rows, width / columns)
-    size = [min(height, max(1, round(rows * scale))), min(width, max(1, round(columns * scale)))]
+    # No side below two pixels, since torch's resize to a single one fails.
+    size = [min(height, max(2, round(rows * scale))), min(width, max(2, round(columns * scale)))]
     factor = torch.tensor([size[1] / columns, size[0] / rows] * 2)
     return resize(sample.image, size, antialias=True), sample.boxes_N4 * factor
 

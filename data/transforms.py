@@ -126,11 +126,11 @@ class IoUCrop(v2.RandomIoUCrop):
 
 
 class ScaleJitter(v2.ScaleJitter):
-    """torchvision's, but no side of a narrow image vanishes."""
+    """torchvision's, but no side vanishes; two pixels, since torch's resize to a single one fails."""
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         height, width = super().make_params(flat_inputs)["size"]
-        return {"size": (max(1, height), max(1, width))}
+        return {"size": (max(2, height), max(2, width))}
 
 
 class KeepRatioResize(v2.Transform):

@@ -36,7 +36,7 @@ def run(seed: int, transform: Any, *truth: Tensor) -> Any:
 @settings(max_examples=25, deadline=None)
 @given(seed=SEEDS)
 def test_boxes_bound_their_pixels(name: str, seed: int) -> None:
-    transform = train_transform([96, 160], 240, **{"flip": 0.0, **MOVES[name]})
+    transform = train_transform([60, 90], 120, **{"flip": 0.0, **MOVES[name]})
     assert_boxes_bound_their_colors(*run(seed, transform, *painted(seed, (0, 1, 2, 3))))
 
 

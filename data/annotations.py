@@ -26,6 +26,7 @@ class Annotations:
 
     Attributes:
         class_names, category_ids: label i stands for category_ids[i]; sorted by category id.
+        supercategories: of each label, None where the file names none.
         image_ids_I: int64.
         file_names_I: str, relative to the image folder.
         size_I2: int64, (height, width).
@@ -39,6 +40,7 @@ class Annotations:
 
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
+    supercategories: tuple[str | None, ...]
     image_ids_I: np.ndarray
     file_names_I: np.ndarray
     size_I2: np.ndarray
@@ -124,6 +126,7 @@ def read_annotations(path: Path) -> Annotations:
     return Annotations(
         class_names=tuple(str(category.get("name", category["id"])) for category in categories),
         category_ids=tuple(category_ids),
+        supercategories=tuple(map(_supercategory, categories)),
         image_ids_I=np.array(image_ids, dtype=np.int64),
         file_names_I=np.array(names),
         size_I2=np.array(sizes, dtype=np.int64),
@@ -158,6 +161,11 @@ def _dicts(path: Path, content: dict[str, Any], key: str) -> list[dict[str, Any]
     if wrong is not None:
         raise UsageError(f"{path}: {key} holds {wrong!r} where an object such as {{'id': 1}} is expected")
     return content[key]
+
+
+def _supercategory(category: dict[str, Any]) -> str | None:
+    name = category.get("supercategory")
+    return None if name in (None, "", "none") else str(name)  # some exporters write "none"
 
 
 def _sort_key(category: dict[str, Any]) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from data.annotations import Annotations, read_annotations
+from data.categories import regrouped
 from data.sample import Index, Sample, Transform, transformed
 from errors import UsageError
 
@@ -36,17 +38,23 @@ class CocoDataset:
         annotations: the JSON file (instances_*.json).
         transform: applied to (image, boxes, labels) of every sample.
         seed: together with epoch and index, the only source of the transform's randomness.
+        categories: which classes to tell apart, see data.categories.
 
     Raises:
         UsageError: if the file or images are missing, malformed or do not fit each other.
     """
 
     def __init__(
-        self, images: str | Path, annotations: str | Path, transform: Transform | None = None, seed: int = 0
+        self,
+        images: str | Path,
+        annotations: str | Path,
+        transform: Transform | None = None,
+        seed: int = 0,
+        categories: str | Sequence[str] = "all",
     ) -> None:
         self.folder, self.path = Path(images), Path(annotations)
         self.transform, self.seed = transform, seed
-        self._truth = read_annotations(self.path)
+        self._truth = regrouped(read_annotations(self.path), categories, self.path)
         _check_files(self.folder, self._truth)
         self._xyxy_A4, self._use_A = _training_boxes(self.path, self._truth)
 
@@ -57,7 +65,7 @@ class CocoDataset:
 
     @property
     def category_ids(self) -> tuple[int, ...]:
-        """Label i is category_ids[i] in the JSON file."""
+        """Label i is category_ids[i] in `coco_json`; in the JSON file too, unless categories were merged."""
         return self._truth.category_ids
 
     def __len__(self) -> int:
@@ -88,7 +96,7 @@ class CocoDataset:
         )
 
     def coco_json(self) -> dict[str, Any]:
-        """The truth in COCO form for pycocotools, with crowd boxes and areas as in the file."""
+        """The truth in COCO form for pycocotools: crowd boxes and areas as in the file, chosen categories."""
         return self._truth.to_json()
 
     def _plain_sample(self, row: int) -> Sample:

@@ -14,27 +14,60 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from data.loader import PADDING_RGB
 from errors import UsageError
+
+MIN_LEFT = 0.25  # of a box's area: an object that is cut more than this is no truth, as in data.scenes
 
 
 def train_transform(
-    short: int | Sequence[int], long: int, flip: float = 0.5, photometric: bool = False
+    short: int | Sequence[int],
+    long: int,
+    flip: float = 0.5,
+    photometric: bool | str = False,
+    expand: float = 0.0,
+    crop: float = 0.0,
+    scale_jitter: Sequence[float] | None = None,
 ) -> BoxTransform:
-    """Resize to a random one of `short`, horizontal flip, optionally colour jitter.
+    """Expand, crop, resize, flip and colours, in this order; by default only resize and flip.
 
     Args:
         short: the wanted shorter side in pixels; one of several is drawn for each image.
         long: the longer side never exceeds this, whatever `short` says.
         flip: the probability of a horizontal flip.
-        photometric: vary brightness, contrast, saturation and hue.
+        photometric: True varies brightness, contrast, saturation and hue a little; "strong" does it as SSD,
+            each with probability 0.5, contrast first or last, and permutes the channels of some images.
+        expand: the probability of a random place on a canvas of up to 4 times the sides (SSD, arXiv
+            1512.02325, section 3.6).
+        crop: the probability of a crop around some object (SSD, section 2.2) of at least 0.3 of each side,
+            whose least IoU with an object is drawn; one of the seven values leaves the image as it is.
+        scale_jitter: (low, high) in place of `short`: the image, fitted into a square of side `long`, is
+            scaled by a factor from this range, then cut or padded to the square at a random place
+            (large-scale jitter, arXiv 2012.07177).
 
     Raises:
-        UsageError: if a size is below 8 or `flip` is not a probability.
+        UsageError: if a size is below 8 or a probability is none.
     """
-    if not 0 <= flip <= 1:
-        raise UsageError(f"flip={flip} is not a probability; choose 0 to 1")
-    steps: list[Any] = [KeepRatioResize(short, long), v2.RandomHorizontalFlip(flip)]
-    if photometric:
+    for name, value in (("flip", flip), ("expand", expand), ("crop", crop)):
+        if not 0 <= value <= 1:
+            raise UsageError(f"{name}={value} is not a probability; choose 0 to 1")
+    fill: dict[Any, Any] = {tv_tensors.Image: PADDING_RGB, "others": 0}
+    resize = KeepRatioResize(short, long)
+    steps: list[Any] = []
+    if expand > 0:
+        steps.append(v2.RandomZoomOut(fill=fill, side_range=(1.0, 4.0), p=expand))
+    if crop > 0:
+        steps.append(v2.RandomApply([Cut(IoUCrop())], p=crop))
+    if scale_jitter is None:
+        steps.append(resize)
+    else:
+        low, high = scale_jitter
+        square = v2.RandomCrop(long, pad_if_needed=True, fill=fill)
+        steps += [ScaleJitter((long, long), (low, high)), Cut(square)]
+    steps.append(v2.RandomHorizontalFlip(flip))
+    if photometric == "strong":
+        steps.append(v2.RandomPhotometricDistort())
+    elif photometric:
         steps.append(v2.ColorJitter(brightness=0.25, contrast=0.25, saturation=0.25, hue=0.03))
     return BoxTransform(steps)
 
@@ -60,6 +93,44 @@ class BoxTransform:
         boxes_N4 = boxes.as_subclass(Tensor)
         keep_N = (boxes_N4[:, 2:] - boxes_N4[:, :2] >= 1).all(dim=1)
         return image.as_subclass(Tensor).contiguous(), boxes_N4[keep_N], labels_N[keep_N]
+
+
+def enough_left(boxes_N4: Tensor, before_N4: Tensor) -> Tensor:
+    """(N,) bool: which boxes still have a quarter of their area after a cut, both in pixels of one scale."""
+    area_N, before_N = (
+        (corners[:, 2:] - corners[:, :2]).clamp(min=0).prod(dim=1) for corners in (boxes_N4, before_N4)
+    )
+    return area_N >= MIN_LEFT * before_N
+
+
+class Cut:
+    """A step that cuts without resizing, after which boxes of which too little is left are empty."""
+
+    def __init__(self, step: Any) -> None:
+        self.step = step
+
+    def __call__(self, image: Any, boxes: Any) -> tuple[Any, Any]:
+        image, cut = self.step(image, boxes)
+        cut_N4 = cut.as_subclass(Tensor)
+        left_N = enough_left(cut_N4, boxes.as_subclass(Tensor))
+        return image, tv_tensors.wrap(cut_N4 * left_N[:, None], like=cut)
+
+
+class IoUCrop(v2.RandomIoUCrop):
+    """SSD's crop; images without boxes or of a few pixels, on which torchvision's fails, stay as they are."""
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        if min(v2.query_size(flat_inputs)) < 8 or len(v2.get_bounding_boxes(flat_inputs)) == 0:
+            return {}
+        return super().make_params(flat_inputs)
+
+
+class ScaleJitter(v2.ScaleJitter):
+    """torchvision's, but no side vanishes; two pixels, since torch's resize to a single one fails."""
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        height, width = super().make_params(flat_inputs)["size"]
+        return {"size": (max(2, height), max(2, width))}
 
 
 class KeepRatioResize(v2.Transform):

@@ -10,8 +10,9 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from data.augmented import AugmentedDataset
 from data.coco import CocoDataset
-from data.sample import DetectionDataset
+from data.sample import DetectionDataset, Transform
 from data.shapes import ShapesDataset
 from data.transforms import eval_transform, train_transform
 from detector.detector import Detector, build_detector
@@ -26,15 +27,16 @@ AT_LEAST_ONE = (
     "model.neck.channels", "model.head.channels", "model.head.reg_max",
 )  # fmt: skip
 AT_LEAST_ZERO = (
-    "seed", "data.workers", "schedule.warmup_steps", "schedule.milestones", "model.backbone.freeze_stages",
-    "model.neck.extra_levels", "model.head.convs",
+    "seed", "data.workers", "data.plain_epochs", "schedule.warmup_steps", "schedule.milestones",
+    "model.backbone.freeze_stages", "model.neck.extra_levels", "model.head.convs",
 )  # fmt: skip
 ABOVE_ZERO = ("schedule.lr", "schedule.clip_norm", "schedule.ema")
 NOT_NEGATIVE = (
-    "schedule.momentum", "schedule.weight_decay", "data.flip", "data.crowd", "eval.score_threshold",
+    "schedule.momentum", "schedule.weight_decay", "data.crowd", "eval.score_threshold",
     "eval.nms_iou", "loss.cls_gain", "loss.box_gain", "loss.quality_gain",
     "loss.dfl_gain",
 )  # fmt: skip
+PROBABILITIES = ("data.flip", "data.expand", "data.crop", "data.mosaic", "data.mixup")
 LISTS = ("schedule.milestones", "model.backbone.levels")
 MAY_BE_NULL = ("max_steps", "schedule.clip_norm", "schedule.ema")
 METRICS = ("nms", "nms_free")
@@ -65,6 +67,12 @@ def check(config: DictConfig) -> None:
             raise UsageError(f"{key}={value} must be a number above 0{null}")
         if key in NOT_NEGATIVE and not (_is_number(value) and value >= 0):
             raise UsageError(f"{key}={value} must be a number, 0 or more")
+        if key in PROBABILITIES and not (_is_number(value) and 0 <= value <= 1):
+            raise UsageError(f"{key}={value} must be a probability, a number from 0 to 1")
+        if key == "data.scale_jitter" and not (value is None or _is_range(value)):
+            raise UsageError(f"{key}={value} must be two rising factors above 0, as [0.5,2.0], or null")
+        if key == "data.photometric" and value not in (True, False, "strong"):
+            raise UsageError(f"{key}={value} must be false, true or strong")
     if values["eval.metric"] not in METRICS:
         raise UsageError(f"eval.metric={values['eval.metric']} must be one of {', '.join(METRICS)}")
 
@@ -75,6 +83,11 @@ def _is_whole(value: object) -> bool:
 
 def _is_number(value: object) -> bool:
     return _is_whole(value) or isinstance(value, float)
+
+
+def _is_range(value: object) -> bool:
+    pair = isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+    return pair and 0 < value[0] <= value[1] < float("inf")  # type: ignore[index]
 
 
 def choose_device(name: str) -> torch.device:
@@ -97,13 +110,37 @@ def bf16(precision: str, device: torch.device) -> bool:
     return precision == "bf16" or (precision == "auto" and device.type == "cuda")
 
 
-def build_dataset(data: DictConfig, split: str, seed: int) -> DetectionDataset:
-    """The "train" or "val" split that the `data` group describes."""
-    if split == "train":
-        short = data.short if isinstance(data.short, int) else list(data.short)
-        transform = train_transform(short, data.long, data.flip, data.photometric)
-    else:
-        transform = eval_transform(data.eval_short, data.eval_long)
+def build_dataset(data: DictConfig, split: str, seed: int, epochs: int | None = None) -> DetectionDataset:
+    """The "train" or "val" split that the `data` group describes.
+
+    Args:
+        epochs: of the whole training; the last `data.plain_epochs` of them are plain.
+    """
+    if split != "train":
+        return _raw_dataset(data, split, seed, eval_transform(data.eval_short, data.eval_long))
+    short = data.short if isinstance(data.short, int) else list(data.short)
+    plain: dict[str, Any] = {
+        "short": short, "long": data.long, "flip": data.flip, "photometric": data.photometric,
+    }  # fmt: skip
+    transform = train_transform(**plain, expand=data.expand, crop=data.crop, scale_jitter=data.scale_jitter)
+    if not (data.mosaic or data.mixup or data.plain_epochs):
+        return _raw_dataset(data, split, seed, transform)
+    # A mosaic has twice the side: this cuts a window out of it, in which objects are as large as elsewhere.
+    twice = [2 * factor for factor in data.scale_jitter or (1, 1)]
+    return AugmentedDataset(
+        _raw_dataset(data, split, seed, None),
+        transform,
+        mosaic_transform=train_transform(**plain, scale_jitter=twice),
+        plain_transform=train_transform(**plain),
+        seed=seed,
+        side=data.long,
+        mosaic=data.mosaic,
+        mixup=data.mixup,
+        plain_from=None if epochs is None else epochs - data.plain_epochs,
+    )
+
+
+def _raw_dataset(data: DictConfig, split: str, seed: int, transform: Transform | None) -> DetectionDataset:
     if data.kind == "shapes":
         # The held-out pictures are the same for every seed of a run; training cannot draw them.
         own_seed = seed if split == "train" else 0
@@ -114,7 +151,8 @@ def build_dataset(data: DictConfig, split: str, seed: int) -> DetectionDataset:
             raise UsageError(
                 f"no data set at {root}: give data.root=DIR, holding {part.images}/ and {part.annotations}"
             )
-        return CocoDataset(root / part.images, root / part.annotations, transform, seed)
+        categories = data.get("categories", "all")  # older checkpoints do not say
+        return CocoDataset(root / part.images, root / part.annotations, transform, seed, categories)
     raise UsageError(f'data.kind must be "shapes" or "coco", got "{data.kind}"')
 
 

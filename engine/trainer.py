@@ -79,7 +79,7 @@ class Trainer:
         self.bf16 = bf16(config.precision, self.device)
         torch.manual_seed(config.seed)
         # All input is checked here, before the first step.
-        self.train_set = build_dataset(config.data, "train", config.seed)
+        self.train_set = build_dataset(config.data, "train", config.seed, config.schedule.epochs)
         self.val_set = build_dataset(config.data, "val", config.seed)
         if self.train_set.class_names != self.val_set.class_names:
             raise UsageError(

@@ -101,6 +101,9 @@ def test_unknown_group_choice_and_misspelt_keys(tiny_run: Compose) -> None:
         ("data.size=8", r"size=8.*32 pixels"),
         ("data.crowd=2", r"crowd=2.*0 to 1"),
         ("data.flip=2", r"flip=2.*0 to 1"),
+        ("data.mosaic=2", r"data\.mosaic=2 must be a probability, a number from 0 to 1"),
+        ("data.scale_jitter=[2,1]", r"data\.scale_jitter=\[2, 1\] must be two rising factors"),
+        ("data.photometric=weak", r"data\.photometric=weak must be false, true or strong"),
         ("data.kind=voc", r"data\.kind.*voc"),
         ("model.head.quality=foo", r"quality=foo must be one of none, centerness, implicit"),
         ("model.backbone.name=lcnet_05", r"lcnet_05.*lcnet_050"),
@@ -182,6 +185,19 @@ def test_wrong_data(
     damage(tiny_coco)
     with pytest.raises(UsageError, match=message):
         train(coco_run())
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("data.categories=[cat]", r"instances_train2017\.json has no cat; did you mean car\?"),
+        ("data.categories=cars", r"data\.categories=cars must be all, supercategory, one or a list"),
+        ("data.categories=supercategory", r"has no supercategory for car, train, toothbrush: .*all, one or"),
+    ],
+)
+def test_wrong_categories(coco_run: Compose, untrained: None, word: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        train(coco_run(word))
 
 
 @pytest.fixture

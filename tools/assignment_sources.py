@@ -67,13 +67,19 @@ def load(
     check(config)
     if image is not None and annotations is not None:
         transform = eval_transform(config.data.eval_short, config.data.eval_long)
-        dataset: DetectionDataset = images_beside(image, annotations, transform)
+        categories = config.data.get("categories", "all")
+        dataset: DetectionDataset = images_beside(image, annotations, transform, categories)
     else:
         dataset = build_dataset(config.data, "val", config.seed)
     return config, trained_model(state, path, dataset, device).eval(), dataset
 
 
-def images_beside(image: Path, annotations: Path, transform: Transform | None = None) -> CocoDataset:
+def images_beside(
+    image: Path,
+    annotations: Path,
+    transform: Transform | None = None,
+    categories: str | Sequence[str] = "all",
+) -> CocoDataset:
     """The data set of `image`, which comes first, and of the other images of the file that lie there, too.
 
     Raises:
@@ -98,7 +104,7 @@ def images_beside(image: Path, annotations: Path, transform: Transform | None = 
     with tempfile.TemporaryDirectory() as part:
         file = Path(part) / annotations.name
         file.write_text(json.dumps(content))
-        return CocoDataset(folder, file, transform)
+        return CocoDataset(folder, file, transform, categories=categories)
 
 
 def assigner_named(name: str, trained: DictConfig) -> Any:

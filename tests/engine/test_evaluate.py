@@ -90,6 +90,18 @@ def test_other_classes_are_refused(run: Path, options: Compose, tiny_coco: Path)
         assert part in str(info.value)
 
 
+def test_other_categories_are_other_classes(coco_run: Compose, options: Compose, tiny_coco: Path) -> None:
+    train(coco_run("name=one", "data.categories=one", "max_steps=1"))
+    checkpoint = f"checkpoint={tiny_coco}/runs/one/last.pt"
+    evaluate_checkpoint(options(checkpoint))  # its own categories
+    result = json.loads((tiny_coco / "runs" / "one" / "last.eval" / "eval.json").read_text())
+    assert list(result["nms"]["per_class"]) == ["object"]
+    other = ("data=coco", f"data.root={tiny_coco}", "data.workers=0", "data.eval_short=64")
+    with pytest.raises(UsageError, match=r"1 classes \(object\), but the data has 3 classes \(car"):
+        evaluate_checkpoint(options(checkpoint, *other))
+    evaluate_checkpoint(options(checkpoint, *other, "data.categories=one"))
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -38,7 +38,9 @@ def test_a_good_config_passes(tiny_run: Compose) -> None:
         "data.long=null", "data.eval_short=0", "data.flip=often", "data.size=64px", "data.images.train=0",
         "data.crowd=many", "seed=-1", "seed=x", "max_steps=0", "eval.every=0", "eval.limit=all",
         "eval.metric=foo", "eval.nms_iou=x", "eval.score_threshold=x", "eval.candidates=0", "loss.box_gain=x",
-        "model.neck.channels=0", "model.head.convs=two", "model.backbone.levels=[3,x]",
+        "model.neck.channels=0", "model.head.convs=two", "model.backbone.levels=[3,x]", "data.flip=1.5",
+        "data.expand=-0.1", "data.crop=2", "data.mosaic=nan", "data.mixup=true", "data.plain_epochs=-1",
+        "data.plain_epochs=null", "data.photometric=weak", "data.scale_jitter=2",
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_named_with_its_key(default: DictConfig, word: str) -> None:
@@ -49,6 +51,12 @@ def test_a_wrong_value_is_named_with_its_key(default: DictConfig, word: str) -> 
     shown = {"null": "None", "true": "True"}
     assert shown.get(value, value.split(",")[-1].strip("[]")) in str(info.value)
     assert "must be" in str(info.value)
+
+
+@pytest.mark.parametrize("value", ["[2.0,0.5]", "[0,1]", "[1]", "[1,2,3]", "[1,x]", "[1,inf]"])
+def test_a_wrong_range_is_named(default: DictConfig, value: str) -> None:
+    with pytest.raises(UsageError, match=r"data\.scale_jitter=\[.* must be two rising factors"):
+        check(OmegaConf.merge(default, OmegaConf.from_dotlist([f"data.scale_jitter={value}"])))  # type: ignore[arg-type]
 
 
 def test_a_value_that_is_needed_is_named(composed: Compose) -> None:
@@ -83,6 +91,34 @@ def test_coco_splits(coco_run: Compose) -> None:
     assert (len(train), len(val)) == (8, 4)
     assert max(train[(0, 3)].image.shape[1:]) <= 60
     assert max(val[0].image.shape[1:]) == 60
+
+
+def test_augmentations_reach_training_alone(coco_run: Compose) -> None:
+    words = ("data.mosaic=1", "data.mixup=1", "data.expand=1", "data.crop=1", "data.photometric=strong")
+    config = coco_run(*words, "data.scale_jitter=[0.5,2]", "data.plain_epochs=1", "data.flip=0")
+    check(config)
+    train = build_dataset(config.data, "train", 0, epochs=3)
+    bare = build_dataset(coco_run("data.photometric=strong", "data.flip=0").data, "train", 0, epochs=3)
+    assert isinstance(bare, CocoDataset)
+    for row in range(8):
+        for epoch in (0, 1):
+            assert train[epoch, row].image.shape == (3, 96, 96)
+        assert torch.equal(train[2, row].image, bare[2, row].image)
+        assert torch.equal(train[2, row].boxes_N4, bare[2, row].boxes_N4)
+    val, plain = build_dataset(config.data, "val", 0), build_dataset(coco_run().data, "val", 0)
+    assert all(torch.equal(one.image, other.image) for one, other in zip(val, plain, strict=True))
+
+
+def test_scale_in_a_mosaic_is_that_of_its_images(coco_run: Compose) -> None:
+    # Fitted into a square of 96, the truth of single images is as large as that of mosaics.
+    words = ("data.mosaic=1", "data.short=96", "data.flip=0")
+    mosaics = build_dataset(coco_run(*words).data, "train", 0)
+    singles = build_dataset(coco_run("data.short=96", "data.flip=0").data, "train", 0)
+    sides = []
+    for data in (mosaics, singles):
+        boxes_N4 = torch.cat([data[epoch, row].boxes_N4 for epoch in range(6) for row in range(8)])
+        sides.append((boxes_N4[:, 2:] - boxes_N4[:, :2]).amax(dim=1).median().item())
+    assert sides[0] == pytest.approx(sides[1], rel=0.25)
 
 
 def test_a_root_that_is_not_there_is_named(coco_run: Compose, tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
 """Which differences in AP are more than the luck of the validation images: the paired bootstrap.
 
 The validation set is drawn anew, image by image with replacement, and AP is counted on each draw. Nothing is
-matched twice: matching happens within an image, so a draw is a weight per image, and AP follows from running sums
-over the matches. Two detectors are compared on the same draws (Efron and Tibshirani, An Introduction to the
-Bootstrap, 1993, chapter 13: percentile intervals).
+matched twice: matching happens within an image, so a draw is a weight per image, and AP follows from running
+sums over the matches. Two detectors are compared on the same draws (Efron and Tibshirani, An Introduction to
+the Bootstrap, 1993, chapter 13: percentile intervals).
 
 Shape legend: I images, R resamples, K classes; N, D, J, G as in tools.matching.
 """

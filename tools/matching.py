@@ -2,7 +2,7 @@
 
 Shape legend:
     I images, K classes, T IoU thresholds, G truths, D detections (by class, then best score first),
-    N pairs (threshold, detection) that are right, J pairs that do not count; both by class, threshold, detection.
+    N pairs (threshold, detection) that are right, J pairs that do not count; both by class, then threshold.
 """
 
 from __future__ import annotations

@@ -55,8 +55,8 @@ def draw_detections(
     for annotation in truth["annotations"]:
         near[annotation["image_id"]].append(annotation)
     found = []
-    for image, annotations in near.items():
-        sources = (annotations * 4)[:limit]
+    for image, truths in near.items():
+        sources = (truths * 4)[:limit]
         rest = limit - len(sources)
         error = np.abs(rng.normal(0, spread, len(sources)))
         shift = rng.choice([-1.0, 1.0], (len(sources), 4)) * error[:, None]

@@ -107,7 +107,7 @@ def _resampled(
     stored = run.result[selection]["AP"]
     if strange or (stored is not None and abs(ap_R[0] - stored) > ROUNDING):
         raise UsageError(
-            f"{run.path / PREDICTIONS[selection]} and the truths do not give the AP of {stored} that eval.json "
-            f"holds: has the data changed? python eval.py run={run.path} evaluates anew"
+            f"{run.path / PREDICTIONS[selection]} and the truths do not give the AP of {stored} that "
+            f"eval.json holds: has the data changed? python eval.py run={run.path} evaluates anew"
         )
     return np.asarray(ap_R)

@@ -89,7 +89,7 @@ def value_limits(lines: Sequence[Line]) -> tuple[float, float]:
 
 def gap_chart(rows: Sequence[tuple[str, float, float]]) -> str:
     """For each group AP with NMS (ring) and NMS-free (disc), joined by the gap between them."""
-    width, left, step = 760, 16 + 7 * max(len(row[0]) for row in rows), 30
+    width, left, step = 760, 30 + 8 * max(len(row[0]) for row in rows), 30
     bottom = 14 + step * len(rows)
     top_ap = max(max(row[1:]) for row in rows)
     x = Range(0.0, 1.04 * top_ap if top_ap > 0 else 1.0, left, width - 24)

@@ -76,7 +76,7 @@ def _overview(section: Section) -> Iterator[str]:
             rows.append((group.label, nms, free))
     if len(rows) == len(section.groups):
         caption = "AP with NMS (ring) and NMS-free (disc); the bar between them is the gap."
-        yield f'<figure class="wide">{gap_chart(rows)}<figcaption>{caption}</figcaption></figure><p></p>'
+        yield f'<figure class="wide">{gap_chart(rows)}<figcaption>{caption}</figcaption></figure>'
 
 
 def _main_table(section: Section, pairs: Sequence[Pair]) -> str:

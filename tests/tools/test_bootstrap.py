@@ -50,7 +50,7 @@ def random_case(seed: int, ties: bool = False) -> Case:
         for result, score in zip(own, scores.tolist(), strict=True):
             result["score"] = score
     truth = {
-        "images": [{"id": image, "file_name": "", "height": 300, "width": 300} for image in range(1, images + 1)],
+        "images": [{"id": n + 1, "file_name": "", "height": 300, "width": 300} for n in range(images)],
         "categories": [{"id": number, "name": str(number)} for number in range(1, classes + 1)],
         "annotations": annotations,
     }  # fmt: skip
@@ -110,7 +110,7 @@ def test_a_draw_is_the_data_set_written_out(seed: int, draw: int) -> None:
 
 
 def test_the_cases_are_not_trivial() -> None:
-    """Some have crowds that decide, classes that a draw leaves without truths, and APs between the extremes."""
+    """Some have crowds that decide, classes that a draw leaves without truths, APs between the extremes."""
     aps, ignored, dropped = [], 0, 0
     for seed in range(60):
         matches = matched(random_case(seed))
@@ -174,11 +174,12 @@ def test_a_difference_by_hand() -> None:
 def test_better_boxes_are_clearly_better() -> None:
     """On the same images, a detector that is always a little closer wins, though images differ far more."""
     rng = np.random.default_rng(0)
+    box = [50.0, 50.0, 100.0, 100.0]
     truth: dict[str, Any] = {
         "images": [{"id": i, "file_name": "", "height": 300, "width": 300} for i in range(1, 41)],
         "categories": [{"id": 1, "name": "one"}],
         "annotations": [
-            {"id": i, "image_id": i, "category_id": 1, "bbox": [50.0, 50.0, 100.0, 100.0], "area": 1e4, "iscrowd": 0}
+            {"id": i, "image_id": i, "category_id": 1, "bbox": box, "area": 1e4, "iscrowd": 0}
             for i in range(1, 41)
         ],
     }  # fmt: skip

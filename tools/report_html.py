@@ -119,15 +119,19 @@ def _pair_table(pairs: Sequence[Pair]) -> str:
     for name in SELECTIONS.values():
         head += f'<th class="text left" colspan="3">difference in AP, {name}</th>'
     head += _cell("differ also in", "text left") if also else ""
-    found = [pair.differences[name] for pair in pairs for name in SELECTIONS]
-    reach = max([1e-9, *(abs(end) for one in found for end in (one.low, one.high) if end == end)])
+    reach = {name: _reach([pair.differences[name] for pair in pairs]) for name in SELECTIONS}
     rows = []
     for pair in pairs:
         row = f'<td class="text">{escape(pair.first.label)} - {escape(pair.second.label)}</td>'
-        row += "".join(_difference(pair.differences[name], reach) for name in SELECTIONS)
+        row += "".join(_difference(pair.differences[name], reach[name]) for name in SELECTIONS)
         row += f'<td class="text recipe left">{escape(", ".join(pair.also))}</td>' if also else ""
         rows.append(row)
     return _table(head, rows)
+
+
+def _reach(found: Sequence[Difference]) -> float:
+    """The end of the scale on which intervals are drawn."""
+    return max([1e-9, *(abs(end) for one in found for end in (one.low, one.high) if end == end)])
 
 
 def _difference(found: Difference, reach: float) -> str:

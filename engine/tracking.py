@@ -44,7 +44,7 @@ class Tracker:
     def _start_wandb(self, directory: Path, config: Mapping[str, Any], logger: Mapping[str, Any]) -> None:
         import wandb
 
-        offline = "WANDB_MODE" not in os.environ and not _has_api_key()
+        offline = "WANDB_MODE" not in os.environ and not has_api_key()
         self._wandb = wandb.init(
             project=logger["project"],
             group=logger["group"],
@@ -129,7 +129,7 @@ def _lines(path: Path) -> list[str]:
     return [line for line in path.read_text().splitlines() if line.startswith("{") and line.endswith("}")]
 
 
-def _has_api_key() -> bool:
+def has_api_key() -> bool:
     if os.environ.get("WANDB_API_KEY"):
         return True
     try:

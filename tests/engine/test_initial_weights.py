@@ -65,6 +65,18 @@ def test_classes_keep_their_rows_by_name_and_all_else_comes_over(
     assert all(name in message for row, name in enumerate(now) if row not in kept)
 
 
+def test_picodet_has_class_outputs_in_every_level(tiny_run: Compose, tmp_path: Path) -> None:
+    config = tiny_run("model=picodet_s")
+    theirs = saved(tmp_path / "last.pt", config, ["a", "b"])
+    model = build_model(config, 3)
+    start_from(tmp_path / "last.pt", model, ["x", "b", "a"])
+    own = model.state_dict()
+    outputs = [name for name in own if name.startswith("head.class_outs.")]
+    assert len(outputs) == 2 * len(model.strides)
+    assert all(torch.equal(own[name][[2, 1]], theirs[name]) for name in outputs)
+    assert all(torch.equal(own[name], theirs[name]) for name in own if name not in outputs)
+
+
 def test_a_model_of_another_kind_is_refused_and_left_as_it_was(tiny_run: Compose, tmp_path: Path) -> None:
     saved(tmp_path / "last.pt", tiny_run("assigner=atss", "model.head.convs=2"), ["a", "b"])
     model = build_model(tiny_run(), 3)

@@ -8,9 +8,12 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 import assigners
+from data.augmented import AugmentedDataset
 from data.coco import CocoDataset
+from data.sample import Index, Sample
 from data.shapes import ShapesDataset
 from engine.setup import build_assigner, build_dataset, build_model, check, choose_device
+from engine.trainer import train
 from errors import UsageError
 
 Compose = Callable[..., DictConfig]
@@ -97,16 +100,30 @@ def test_augmentations_reach_training_alone(coco_run: Compose) -> None:
     words = ("data.mosaic=1", "data.mixup=1", "data.expand=1", "data.crop=1", "data.photometric=strong")
     config = coco_run(*words, "data.scale_jitter=[0.5,2]", "data.plain_epochs=1", "data.flip=0")
     check(config)
-    train = build_dataset(config.data, "train", 0, epochs=3)
+    augmented = build_dataset(config.data, "train", 0, epochs=3)
     bare = build_dataset(coco_run("data.photometric=strong", "data.flip=0").data, "train", 0, epochs=3)
     assert isinstance(bare, CocoDataset)
     for row in range(8):
         for epoch in (0, 1):
-            assert train[epoch, row].image.shape == (3, 96, 96)
-        assert torch.equal(train[2, row].image, bare[2, row].image)
-        assert torch.equal(train[2, row].boxes_N4, bare[2, row].boxes_N4)
+            assert augmented[epoch, row].image.shape == (3, 96, 96)
+        assert torch.equal(augmented[2, row].image, bare[2, row].image)
+        assert torch.equal(augmented[2, row].boxes_N4, bare[2, row].boxes_N4)
     val, plain = build_dataset(config.data, "val", 0), build_dataset(coco_run().data, "val", 0)
     assert all(torch.equal(one.image, other.image) for one, other in zip(val, plain, strict=True))
+
+
+def test_a_run_knows_its_last_epochs(tiny_run: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    original = AugmentedDataset.__getitem__
+
+    def watched(self: AugmentedDataset, index: Index) -> Sample:
+        seen.append((index, self.plain_from))
+        return original(self, index)
+
+    monkeypatch.setattr(AugmentedDataset, "__getitem__", watched)
+    train(tiny_run("data.mosaic=0.5", "data.mixup=0.5", "data.plain_epochs=1", "schedule.epochs=2"))
+    assert {index[0] for index, _ in seen} == {0, 1}
+    assert {plain_from for _, plain_from in seen} == {1}
 
 
 def test_scale_in_a_mosaic_is_that_of_its_images(coco_run: Compose) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
 
 from detector.detector import build_detector
 from detector.summary import multiply_adds, parameters
@@ -25,13 +26,18 @@ def table(names: Sequence[str], sizes: Sequence[tuple[int, int]] = SIZES) -> str
     columns = ["model", "parameters, M", *(f"multiply-adds, G, at {h}x{w}" for h, w in sizes)]
     lines = [_row(columns), _row(["---"] * len(columns))]
     for name in names:
-        config: Any = OmegaConf.to_container(OmegaConf.load(CONFIGS / f"{name}.yaml"))
+        config: Any = OmegaConf.to_container(_composed(name), resolve=True)
         config["backbone"]["weights"] = None
         with torch.device("meta"):  # no data: nobody looks at the weights
             detector = build_detector(config, CLASSES)
         counts = [multiply_adds(detector, *size) / 1e9 for size in sizes]
         lines.append(_row([name, f"{parameters(detector) / 1e6:.2f}", *(f"{n:.2f}" for n in counts)]))
     return "\n".join(lines)
+
+
+def _composed(name: str) -> DictConfig:
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return compose(name)
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from data.shapes import ShapesDataset
 from data.transforms import eval_transform, train_transform
 from detector.detector import Detector, build_detector
 from engine import checkpoint
+from engine.coco_backends import check_backend
 from engine.run import flatten
 from errors import UsageError
 
@@ -66,6 +67,7 @@ def check(config: DictConfig) -> None:
             raise UsageError(f"{key}={value} must be a number, 0 or more")
     if values["eval.metric"] not in METRICS:
         raise UsageError(f"eval.metric={values['eval.metric']} must be one of {', '.join(METRICS)}")
+    check_backend(values.get("eval.backend", "pycocotools"))
 
 
 def _is_whole(value: object) -> bool:

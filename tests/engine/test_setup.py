@@ -37,7 +37,8 @@ def test_a_good_config_passes(tiny_run: Compose) -> None:
         "data.short=big", "data.short=[64,big]", "data.long=[64,96]", "data.eval_long=x",
         "data.long=null", "data.eval_short=0", "data.flip=often", "data.size=64px", "data.images.train=0",
         "data.crowd=many", "seed=-1", "seed=x", "max_steps=0", "eval.every=0", "eval.limit=all",
-        "eval.metric=foo", "eval.nms_iou=x", "eval.score_threshold=x", "eval.candidates=0", "loss.box_gain=x",
+        "eval.metric=foo", "eval.backend=foo", "eval.nms_iou=x", "eval.score_threshold=x",
+        "eval.candidates=0", "loss.box_gain=x",
         "model.neck.channels=0", "model.head.convs=two", "model.backbone.levels=[3,x]",
     ],
 )  # fmt: skip

@@ -19,9 +19,9 @@ from errors import UsageError
 
 # Keys that cannot change the result of a run, so a run may continue with other values of them.
 FREE = ("overwrite", "runs_dir", "logger", "device", "data.workers", "eval.batch_size", "eval.backend")
-# All that a run writes.
+# All that a run writes, and the tools that explain it.
 CONTENT = ("config.yaml", "metrics.jsonl", "last.pt", "best.pt", "last.eval", "best.eval", "eval.json",
-           "predictions.json", "predictions_nms.json", "pictures", "wandb")  # fmt: skip
+           "errors.json", "predictions.json", "predictions_nms.json", "pictures", "wandb")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class Evaluator:
     Args:
         dataset: gives the ground truth and the category of each label.
         loader: the batches of that data set, each image once; with several ranks, those of this one.
-        options: score_threshold, candidates, limit, nms_iou.
+        options: score_threshold, candidates, limit, nms_iou, and backend, else pycocotools.
         bf16: run the network in bfloat16.
     """
 
@@ -71,6 +71,7 @@ class Evaluator:
     ) -> None:
         self._dataset, self._loader, self._device, self._bf16 = dataset, loader, device, bf16
         self._truth = ground_truth(dataset.coco_json())
+        self._backend = options.get("backend", "pycocotools")  # runs of old have no such key
         common = {key: options[key] for key in ("score_threshold", "candidates", "limit")}
         self._select = {
             "nms": partial(nms, **common, iou=options["nms_iou"]),
@@ -110,7 +111,7 @@ class Evaluator:
 
     def _summary(self, rows: dict[str, Rows]) -> dict[str, Any]:
         summary: dict[str, Any] = {
-            selection: evaluate(self._truth, rows[selection]) for selection in SELECTIONS
+            selection: evaluate(self._truth, rows[selection], self._backend) for selection in SELECTIONS
         }
         with_nms, without = summary["nms"]["AP"], summary["nms_free"]["AP"]
         summary["gap"] = None if with_nms is None else round(with_nms - without, 4)

@@ -18,10 +18,11 @@ from omegaconf import DictConfig, OmegaConf
 from errors import UsageError
 
 # Keys that cannot change the result of a run, so a run may continue with other values of them.
-FREE = ("overwrite", "runs_dir", "setting", "logger", "device", "data.workers", "eval.batch_size")
-# All that a run writes.
+FREE = ("overwrite", "runs_dir", "setting", "logger", "device", "data.workers", "eval.batch_size",
+        "eval.backend")  # fmt: skip
+# All that a run writes, and the tools that explain it.
 CONTENT = ("config.yaml", "metrics.jsonl", "last.pt", "best.pt", "last.eval", "best.eval", "eval.json",
-           "predictions.json", "predictions_nms.json", "pictures", "wandb")  # fmt: skip
+           "errors.json", "predictions.json", "predictions_nms.json", "pictures", "wandb")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from data.shapes import ShapesDataset
 from data.transforms import eval_transform, train_transform
 from detector.detector import Detector, build_detector
 from engine import checkpoint
+from engine.coco_backends import check_backend
 from engine.run import flatten
 from errors import UsageError
 
@@ -75,6 +76,7 @@ def check(config: DictConfig) -> None:
             raise UsageError(f"{key}={value} must be false, true or strong")
     if values["eval.metric"] not in METRICS:
         raise UsageError(f"eval.metric={values['eval.metric']} must be one of {', '.join(METRICS)}")
+    check_backend(values.get("eval.backend", "pycocotools"))
 
 
 def _is_whole(value: object) -> bool:

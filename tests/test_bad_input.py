@@ -96,6 +96,7 @@ def test_unknown_group_choice_and_misspelt_keys(tiny_run: Compose) -> None:
         ("loss.classification=foo", r"loss\.classification=foo must be one of focal"),
         ("loss.normalizer=foo", r"loss\.normalizer=foo must be one of positives"),
         ("eval.metric=foo", r"eval\.metric=foo must be one of nms, nms_free"),
+        ("eval.backend=foo", r"eval\.backend=foo must be one of pycocotools, hotcoco, faster"),
         ("data.short=big", r"data\.short=big must be"),
         ("data.short=4", r"short=4.*at least 8"),
         ("data.size=8", r"size=8.*32 pixels"),

@@ -11,7 +11,20 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from engine.coco_metrics import RECALLS, STATS, coco_results, duplicate_rate, evaluate, ground_truth
+from engine.coco_backends import accumulate
+from engine.coco_metrics import (
+    CERTAIN,
+    DUPLICATE,
+    FALSE,
+    IGNORED,
+    RECALLS,
+    STATS,
+    coco_results,
+    duplicate_rate,
+    evaluate,
+    ground_truth,
+    outcomes,
+)
 
 Boxes = list[tuple[int, int, list[float]]]
 
@@ -147,6 +160,38 @@ def test_duplicates_are_those_of_a_plain_loop(seed: int) -> None:
     expected = plain_duplicates(content, found)
     assert expected > 0
     assert duplicate_rate(ground_truth(content), found) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_outcomes_above_a_threshold_are_those_without_the_rest(seed: int) -> None:
+    content, found = random_case(seed)
+    truth = ground_truth(content)
+    whole = outcomes(truth, found)
+    assert set(whole.tolist()) == {FALSE, CERTAIN, DUPLICATE, IGNORED}
+    for threshold in (0.2, 0.5, 0.8):
+        above = found[:, 5] >= threshold
+        np.testing.assert_array_equal(outcomes(truth, found[above]), whole[above])
+
+
+def test_certain_detections_are_the_true_positives_of_coco() -> None:
+    content, found = random_case(5)
+    recall_TKAM = accumulate(ground_truth(content), found).recall_TKAM
+    outcome = outcomes(ground_truth(content), found)
+    for place, category in enumerate((4, 9)):
+        truths = sum(a["category_id"] == category and not a["iscrowd"] for a in content["annotations"])
+        certain = ((outcome == CERTAIN) & (found[:, 6] == category)).sum()
+        assert certain / truths == pytest.approx(recall_TKAM[0, place, 0, -1])
+
+
+def test_a_detection_in_a_crowd_is_ignored_unless_an_object_is_there() -> None:
+    crowd, box = [0.0, 0, 200, 200], [10.0, 10, 40, 40]
+    truth = ground_truth(truth_json([(10, 4, crowd), (10, 4, box)], crowd=(0,)))
+    found = rows(
+        (10, 4, box, 0.9), (10, 4, box, 0.8), (10, 4, [120, 120, 50, 50], 0.7),
+        (10, 4, [160, 0, 80, 50], 0.6), (10, 4, [161, 0, 80, 50], 0.5), (10, 9, [120, 120, 50, 50], 0.4),
+    )  # fmt: skip
+    assert outcomes(truth, found).tolist() == [CERTAIN, DUPLICATE, IGNORED, IGNORED, FALSE, FALSE]
+    assert outcomes(truth, found[::-1]).tolist() == [FALSE, FALSE, IGNORED, IGNORED, DUPLICATE, CERTAIN]
 
 
 def test_what_is_a_duplicate() -> None:

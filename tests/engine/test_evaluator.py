@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pycocotools.coco import COCO
@@ -21,6 +22,8 @@ from data.coco import CocoDataset
 from data.loader import collate, eval_loader
 from data.sample import Sample
 from detector.detector import Outputs
+from engine import coco_metrics
+from engine.coco_backends import Accumulated, accumulate
 from engine.evaluator import Evaluation, Evaluator
 
 OPTIONS = {"score_threshold": 0.05, "candidates": 100, "limit": 10, "nms_iou": 0.6}
@@ -116,6 +119,20 @@ def test_the_gap_is_ap_with_nms_minus_without() -> None:
     summary = evaluation.summary
     assert summary["gap"] == pytest.approx(summary["nms"]["AP"] - summary["nms_free"]["AP"])
     assert summary["gap"] > 0
+
+
+def test_the_backend_is_the_one_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def accumulated(truth: COCO, rows_N7: np.ndarray, backend: str) -> Accumulated:
+        asked.append(backend)
+        return accumulate(truth, rows_N7)
+
+    monkeypatch.setattr(coco_metrics, "accumulate", accumulated)
+    dataset = OneImage()
+    for options in (OPTIONS, {**OPTIONS, "backend": "faster"}):
+        Evaluator(dataset, [collate([dataset[0]])], options, CPU)(Scripted([[]], 2))
+    assert asked == ["pycocotools"] * 2 + ["faster"] * 2
 
 
 @pytest.mark.parametrize("training", [True, False])

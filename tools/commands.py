@@ -17,7 +17,8 @@ from tools.runs import FinishedRun
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 GROUPS = ("model", "data", "schedule", "assigner", "recipe")
-SKIPPED = (*FREE, "seed", "name")
+# The setting changes no result, but it is in the names of runs.
+SKIPPED = (*(key for key in FREE if key != "setting"), "seed", "name")
 MARKS = set(" \t,:={}[]()'\"\\#%*@?;&|<>`~!$")  # of Hydra's grammar: a text with one of them is quoted
 
 

@@ -193,7 +193,7 @@ def test_a_brief_model_is_trained_once(tmp_path: Path) -> None:
         (["progress=2"], "progress"),
         (
             ["assigners=[atss,hungarian]"],
-            "choose from atss, dsla, fcos, o2f, poto, simota, tal, tal_one_to_few",
+            "choose from atss, atss_tal, dsla, fcos, o2f, poto, simota, tal, tal_one_to_few",
         ),
     ],
 )

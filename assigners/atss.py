@@ -55,7 +55,7 @@ class ATSS:
         # 5. A contested point goes to the best anchor.
         if self.force_match:
             pairs, value_K = self._forced(grid, boxes_G4, pairs, value_K)
-        row_K = best_per_cell(pairs.cells(truth, len(grid)), value_K)
+        row_K = best_per_cell(pairs.cells(truth, len(grid)), value_K, predictions.cells)
         positives = pairs[row_K]
         # 6. Target.
         score_K = torch.ones_like(value_K[row_K])

@@ -22,6 +22,8 @@ def power(base_N: Tensor, exponent: float) -> Tensor:
     Through float64: torch's vectorised float32 power rounds otherwise in the middle of a tensor than at its
     end, and equal inputs must stay exact ties. Whole exponents are products, five times as fast.
     """
+    if exponent == 1:
+        return base_N
     base_N = base_N.double()
     if exponent not in range(1, 9):
         return base_N.pow(exponent).float()
@@ -31,6 +33,11 @@ def power(base_N: Tensor, exponent: float) -> Tensor:
         if bit == "1":
             result_N = result_N * base_N
     return result_N.float()
+
+
+def take(values_NX: Tensor, row_M: Tensor) -> Tensor:
+    """Some rows, (M, X), laid out column by column: arithmetic on single columns then takes half the time."""
+    return values_NX.t().contiguous().index_select(1, row_M).t()
 
 
 def area(boxes_N4: Tensor) -> Tensor:

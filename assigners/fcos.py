@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from assigners.boxes import area
+from assigners.boxes import area, take
 from assigners.pairs import assignment, best_per_cell, center_squares, exact, points_within
 from assigners.types import Assignment, GroundTruth, PointGrid, Predictions
 
@@ -43,7 +43,7 @@ class FCOS:
             high_GL2 = torch.minimum(high_GL2, square_high_GL2)
         pairs = points_within(grid, low_GL2, high_GL2, boxes_G4)
         # 2. How far the point would have to reach.
-        center_M2, box_M4 = grid.centers_P2[pairs.point_M], boxes_G4[pairs.truth_M]
+        center_M2, box_M4 = take(grid.centers_P2, pairs.point_M), take(boxes_G4, pairs.truth_M)
         distance_M = torch.cat((center_M2 - box_M4[:, :2], box_M4[:, 2:] - center_M2), 1).amax(1)
         # 3. Positive is what its level is made for; both limits are included.
         strides = grid.strides
@@ -54,7 +54,7 @@ class FCOS:
         row_K = ((distance_M >= lower_L[level_M]) & (distance_M <= upper_L[level_M])).nonzero().squeeze(1)
         # 4. A contested point goes to the smallest truth.
         cell_M = pairs.cells(truth, len(grid))
-        row_K = row_K[best_per_cell(cell_M[row_K], -area(box_M4[row_K]))]
+        row_K = row_K[best_per_cell(cell_M[row_K], -area(box_M4[row_K]), predictions.cells)]
         # 5. Target.
         one_K = torch.ones_like(row_K, dtype=torch.float32)
         return assignment(pairs[row_K], truth, one_K, one_K)

@@ -19,7 +19,7 @@ from assigners.pairs import Pairs, best_per_cell, top_per_truth
 MISSED = -1.0  # what a truth without a point counts
 
 
-def best_matching(pairs: Pairs, cell_M: Tensor, value_M: Tensor, truths: int) -> Tensor:
+def best_matching(pairs: Pairs, cell_M: Tensor, value_M: Tensor, truths: int, cells: int) -> Tensor:
     """The rows of the one-to-one matching with the largest sum of values, sorted by cell.
 
     A truth may stay without a point, which counts -1; it does so only where its candidates are worth more to
@@ -29,6 +29,7 @@ def best_matching(pairs: Pairs, cell_M: Tensor, value_M: Tensor, truths: int) ->
     Args:
         cell_M: the cell of each pair.
         value_M: what a pair is worth, float32 in [0, 1].
+        truths, cells: how many there are in the batch.
     """
     order_M = top_per_truth(pairs, value_M, len(cell_M), truths)
     truth_M = pairs.truth_M[order_M]
@@ -36,7 +37,7 @@ def best_matching(pairs: Pairs, cell_M: Tensor, value_M: Tensor, truths: int) ->
     start_G = count_G.cumsum(0) - count_G
     has_G = count_G > 0
     choice_K = order_M[start_G[has_G]]
-    row_K = choice_K[best_per_cell(cell_M[choice_K], value_M[choice_K])]
+    row_K = choice_K[best_per_cell(cell_M[choice_K], value_M[choice_K], cells)]
     if len(row_K) == len(choice_K):
         return row_K
     held_G = torch.zeros_like(has_G)

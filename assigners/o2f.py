@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from assigners.boxes import iou
+from assigners.boxes import iou, take
 from assigners.pairs import assignment, best_per_cell, exact, predicted
 from assigners.pairs import top_per_truth as top
 from assigners.quality import central_pairs, quality
@@ -60,14 +60,14 @@ class O2F:
         # 2. Quality.
         cell_M = pairs.cells(truth, len(grid))
         p_M, boxes_M4 = predicted(pairs, cell_M, predictions, truth)
-        iou_M = iou(boxes_M4, boxes_G4.index_select(0, pairs.truth_M))
+        iou_M = iou(boxes_M4, take(boxes_G4, pairs.truth_M))
         q_M = quality(p_M, iou_M, self.alpha)
         # 3. The best of each truth, where the boxes overlap at all.
         q_M = torch.where(iou_M > 0, q_M, -1.0)
         row_K = top(pairs, q_M, self.topk, truths)
         row_K = row_K[q_M[row_K] >= 0]
         # 4. A contested point goes to its best claimant.
-        row_K = row_K[best_per_cell(cell_M[row_K], q_M[row_K])]
+        row_K = row_K[best_per_cell(cell_M[row_K], q_M[row_K], predictions.cells)]
         # 5. The best of what is left is certain, the others are soft.
         positives = pairs[row_K]
         score_K, weight_K = one_to_few_labels(

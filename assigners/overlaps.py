@@ -19,11 +19,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from assigners.boxes import area
+from assigners.boxes import area, take
 from assigners.pairs import rank_within
 from assigners.types import GroundTruth, Predictions
 
-BLOCK = 16
+BLOCK = 16  # boxes
+GROUP = 16  # blocks
 CELL = 4  # pixels
 SLICE = 2**19  # comparisons held at once: 8 MB of boxes and some temporaries of a quarter of that
 
@@ -36,17 +37,17 @@ class Blocks:
     """
 
     point_QS: Tensor
-    boxes_QS4: Tensor
-    low_2BT: Tensor
-    high_2BT: Tensor
+    boxes_4QS: Tensor
+    hulls_6BT: Tensor
 
     def points(self, block_RT: Tensor) -> Tensor:
         """The points of some blocks for each truth of a slice, (R, N)."""
         return self.point_QS.index_select(0, block_RT.flatten()).view(len(block_RT), -1)
 
     def boxes(self, block_RT: Tensor) -> Tensor:
-        """Their boxes, (R, N, 4)."""
-        return self.boxes_QS4.index_select(0, block_RT.flatten()).view(len(block_RT), -1, 4)
+        """Their boxes, (R, N, 4), laid out column by column."""
+        boxes_4HS = torch.stack(_gather(self.boxes_4QS, block_RT.flatten()))
+        return boxes_4HS.view(4, len(block_RT), -1).permute(1, 2, 0)
 
 
 def overlapping(
@@ -64,7 +65,7 @@ def overlapping(
     order_G = count_G.argsort()
     order_G = order_G[count_G[order_G] > 0]
     nothing = len(blocks.point_QS) - 1
-    block_H = pad(truth.image_G[truth_H] * blocks.low_2BT.shape[2] + block_H, (0, 1), value=nothing)
+    block_H = pad(truth.image_G[truth_H] * blocks.hulls_6BT.shape[2] + block_H, (0, 1), value=nothing)
     for truth_R in _slices(order_G, count_G[order_G] * BLOCK):
         column = torch.arange(int(count_G[truth_R[-1]]), device=truth_R.device)
         hit_RT = torch.where(column < count_G[truth_R, None], start_G[truth_R, None] + column, len(truth_H))
@@ -92,18 +93,13 @@ def blocks_of(predictions: Predictions, keep_BP: Tensor | None = None) -> Blocks
     image_K = image_K[order_K]
     # Every image gets as many blocks as the fullest one needs.
     count_B = torch.bincount(image_K, minlength=images)
-    per_image = -(-int(count_B.max()) // BLOCK)
+    per_image = -(-int(count_B.max()) // (BLOCK * GROUP)) * GROUP
     slot_K = image_K * (per_image * BLOCK) + rank_within(image_K, count_B)
     point_QS = cell_K.new_zeros(images * per_image + 1, BLOCK)
     point_QS.view(-1)[slot_K] = cell_K[order_K] - image_K * points
-    boxes_QS4 = boxes_K4.new_full((images * per_image + 1, BLOCK, 4), torch.nan)
-    boxes_QS4.view(-1, 4)[slot_K] = boxes_K4.index_select(0, order_K)
-    low_Q2 = boxes_QS4[:-1, :, :2].nan_to_num(torch.inf).amin(1)
-    high_Q2 = boxes_QS4[:-1, :, 2:].nan_to_num(-torch.inf).amax(1)
-    shape = (2, images, per_image)
-    return Blocks(
-        point_QS, boxes_QS4, low_Q2.t().contiguous().view(shape), high_Q2.t().contiguous().view(shape)
-    )
+    boxes_4QS = boxes_K4.new_full((4, images * per_image + 1, BLOCK), torch.nan)
+    boxes_4QS.view(4, -1)[:, slot_K] = take(boxes_K4, order_K).t()
+    return Blocks(point_QS, boxes_4QS, _hulls(boxes_4QS[:, :-1]).view(6, images, per_image))
 
 
 def _spread(x: Tensor) -> Tensor:
@@ -113,36 +109,54 @@ def _spread(x: Tensor) -> Tensor:
     return x
 
 
+def _gather(rows_XQS: Tensor, row_H: Tensor) -> list[Tensor]:
+    """Some rows of each of the X tables, X of (H, S): far faster than index_select over dimension 1."""
+    return [rows_QS.index_select(0, row_H) for rows_QS in rows_XQS]
+
+
+def _hulls(boxes_4QS: Tensor) -> Tensor:
+    """What encloses each block, (6, Q): low x, low y and smallest area; high x, high y and largest area."""
+    area_QS = area(boxes_4QS.permute(1, 2, 0))
+    least_3QS = torch.cat((boxes_4QS[:2], area_QS[None])).nan_to_num(torch.inf)
+    most_3QS = torch.cat((boxes_4QS[2:], area_QS[None])).nan_to_num(-torch.inf)
+    return torch.cat((least_3QS.amin(2), most_3QS.amax(2)))
+
+
 def _hits(truth: GroundTruth, blocks: Blocks, least_G: Tensor | None) -> tuple[Tensor, Tensor]:
     """The pairs (truth, block) that may hold an overlap of at least `least_G`, sorted by truth."""
-    per_image = blocks.low_2BT.shape[2]
-    truths, hits = [truth.image_G[:0]], [truth.image_G[:0]]
-    size = max(1, SLICE // max(1, per_image))
-    for first in range(0, len(truth), size):
-        box_4R1 = truth.boxes_G4[first : first + size].float().t()[..., None]
-        image_R = truth.image_G[first : first + size]
-        hit_RT = torch.ones(1, dtype=torch.bool, device=image_R.device)
-        for axis in (0, 1):
-            hit_RT = hit_RT & (blocks.low_2BT[axis].index_select(0, image_R) < box_4R1[axis + 2])
-            hit_RT &= blocks.high_2BT[axis].index_select(0, image_R) > box_4R1[axis]
-        row_H, block_H = hit_RT.nonzero().unbind(1)
-        truths.append(row_H + first)
-        hits.append(block_H)
-    truth_H, block_H = torch.cat(truths), torch.cat(hits)
+    boxes_4G = truth.boxes_G4.float().t().contiguous()
     if least_G is None:
-        return truth_H, block_H
+        least_G = torch.zeros_like(boxes_4G[0])
+    # First groups of blocks, then the blocks of those groups.
+    hulls_6BTS = blocks.hulls_6BT.unflatten(2, (-1, GROUP))
+    groups_6BT = torch.cat((hulls_6BTS[:3].amin(3), hulls_6BTS[3:].amax(3)))
+    groups, hulls_6QS = groups_6BT.shape[2], hulls_6BTS.flatten(1, 2)
+    truths, hits = [truth.image_G[:0]], [truth.image_G[:0]]
+    for truth_R in torch.arange(len(truth), device=least_G.device).split(max(1, SLICE // max(1, groups))):
+        groups_6RT = _gather(groups_6BT, truth.image_G[truth_R])
+        near_RT = _may_reach(groups_6RT, boxes_4G[:, truth_R, None], least_G[truth_R, None])
+        row_H, group_H = near_RT.nonzero().unbind(1)
+        truth_H = truth_R[row_H]
+        hulls_6HS = _gather(hulls_6QS, truth.image_G[truth_H] * groups + group_H)
+        near_HS = _may_reach(hulls_6HS, boxes_4G[:, truth_H, None], least_G[truth_H, None])
+        row_H, block_H = near_HS.nonzero().unbind(1)
+        truths.append(truth_H[row_H])
+        hits.append(group_H[row_H] * GROUP + block_H)
+    return torch.cat(truths), torch.cat(hits)
+
+
+def _may_reach(hulls_6N: list[Tensor], boxes_4N: Tensor, least_N: Tensor) -> Tensor:
+    """Whether any box within the hull can overlap the other box, with an IoU of at least `least_N`."""
     # The IoU i / (A + a - i) grows with the intersection i and falls with the area a of the box. So no box
-    # of the block beats its largest possible intersection and its smallest area.
-    area_QS = area(blocks.boxes_QS4)
-    at_H = truth.image_G[truth_H] * per_image + block_H
-    box_H4 = truth.boxes_G4[truth_H].float()
-    low_H2, high_H2 = (t.flatten(1).index_select(1, at_H).t() for t in (blocks.low_2BT, blocks.high_2BT))
-    hull_H4 = torch.cat((torch.maximum(low_H2, box_H4[:, :2]), torch.minimum(high_H2, box_H4[:, 2:])), 1)
-    inter_H = torch.minimum(area(hull_H4), area_QS.nan_to_num(0.0).amax(1)[at_H])
-    smallest_H = torch.maximum(area_QS.nan_to_num(torch.inf).amin(1)[at_H], inter_H)
+    # within beats the largest possible intersection and the smallest area.
+    x1_N, y1_N, smallest_N, x2_N, y2_N, largest_N = hulls_6N
+    left_N, top_N, right_N, bottom_N = boxes_4N
+    width_N = torch.minimum(x2_N, right_N).sub_(torch.maximum(x1_N, left_N)).clamp_(min=0)
+    height_N = torch.minimum(y2_N, bottom_N).sub_(torch.maximum(y1_N, top_N)).clamp_(min=0)
+    inter_N = torch.minimum(width_N.mul_(height_N), largest_N)
+    union_N = torch.maximum(smallest_N, inter_N).sub_(inter_N).add_((right_N - left_N) * (bottom_N - top_N))
     # A margin for the rounding of this bound and of the IoU.
-    close_H = inter_H >= (1 - 1e-5) * least_G[truth_H] * (area(box_H4) + smallest_H - inter_H)
-    return truth_H[close_H], block_H[close_H]
+    return (inter_N >= union_N.mul_((1 - 1e-5) * least_N)).logical_and_(inter_N > 0)
 
 
 def _slices(order_G: Tensor, width_G: Tensor) -> Iterator[Tensor]:

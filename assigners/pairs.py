@@ -18,11 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from assigners.boxes import usable
+from assigners.boxes import take, usable
 from assigners.types import Assignment, GroundTruth, PointGrid, Predictions
 
 BARS = 64  # of a histogram of keys
 BAR_BITS = 21  # a bar is a quarter of an octave of float32
+LOWEST = -(2**31)  # of int32
 
 
 @dataclass(frozen=True)
@@ -100,16 +101,17 @@ def center_squares(grid: PointGrid, boxes_G4: Tensor, radius: float) -> tuple[Te
 
 
 def rank_key(value: Tensor) -> Tensor:
-    """An int64 in [0, 2^32) that sorts as the float32 does: smallest value first."""
+    """An int32 that sorts as the float32 does: smallest value first."""
     bits = (value.float() + 0.0).view(torch.int32)  # + 0.0 makes a negative zero a plain one
-    return (bits ^ ((bits >> 31) & 0x7FFFFFFF)).long().add_(2**31)
+    return (bits >> 31).bitwise_and_(0x7FFFFFFF).bitwise_xor_(bits)
 
 
 def top_per_truth(pairs: Pairs, value_M: Tensor, k: int, truths: int) -> Tensor:
     """The rows of the k largest values of each of the G truths, best first; ties to the lower point."""
-    row_N = _contenders(pairs.truth_M, rank_key(value_M), k, truths)
+    key_M = rank_key(value_M)
+    row_N = _contenders(pairs.truth_M, key_M, k, truths)
     truth_N = pairs.truth_M.index_select(0, row_N)
-    order_N = ((truth_N << 32) - rank_key(value_M.index_select(0, row_N))).sort(stable=True).indices
+    order_N = ((truth_N << 32) - key_M.index_select(0, row_N)).sort(stable=True).indices
     truth_N = truth_N.index_select(0, order_N)
     kept_N = rank_within(truth_N, torch.bincount(truth_N, minlength=truths)) < k
     return row_N.index_select(0, order_N)[kept_N]
@@ -121,8 +123,9 @@ def _contenders(truth_M: Tensor, key_M: Tensor, k: int, truths: int) -> Tensor:
     Sorting is the dearest step of an assignment. A histogram of each truth's keys, by their distance from its
     largest one, tells below which bar none of the k largest lies, and a tenth of the rows is left to sort.
     """
-    best_G = key_M.new_zeros(truths).scatter_reduce_(0, truth_M, key_M, "amax")
-    bar_M = best_G.index_select(0, truth_M).sub_(key_M).bitwise_right_shift_(BAR_BITS).clamp_(max=BARS - 1)
+    level_M = key_M >> BAR_BITS
+    best_G = level_M.new_full((truths,), LOWEST).scatter_reduce_(0, truth_M, level_M, "amax")
+    bar_M = best_G.index_select(0, truth_M).sub_(level_M).clamp_(max=BARS - 1)
     count_GH = torch.bincount((truth_M * BARS).add_(bar_M), minlength=truths * BARS).view(truths, BARS)
     last_G = (count_GH.cumsum(1) < k).sum(1)
     return (bar_M <= last_G.index_select(0, truth_M)).nonzero().squeeze(1)
@@ -134,32 +137,32 @@ def rank_within(group_M: Tensor, count_G: Tensor) -> Tensor:
     return torch.arange(len(group_M), device=group_M.device) - start_G.index_select(0, group_M)
 
 
-def best_per_cell(cell_K: Tensor, value_K: Tensor) -> Tensor:
+def best_per_cell(cell_K: Tensor, value_K: Tensor, cells: int) -> Tensor:
     """The row of the largest value of each cell, sorted by cell; ties to the earlier row."""
-    order_K = ((cell_K << 32) - rank_key(value_K)).sort(stable=True).indices
-    cell_K = cell_K[order_K]
-    first_K = torch.ones_like(cell_K, dtype=torch.bool)
-    first_K[1:] = cell_K[1:] != cell_K[:-1]
-    return order_K[first_K]
+    # The complement of the row below the bits of the value: ties to the earlier row, and no sort.
+    row_K = torch.arange(len(cell_K), device=cell_K.device)
+    key_K = (rank_key(value_K).long() << 32) + (2**32 - 1 - row_K)
+    best_P = key_K.new_full((cells,), -(2**63)).scatter_reduce_(0, cell_K, key_K, "amax")
+    return 2**32 - 1 - best_P[best_P > -(2**63)].bitwise_and_(2**32 - 1)
 
 
-def settle_among_all(cell_M: Tensor, chosen_K: Tensor, value_M: Tensor) -> Tensor:
+def settle_among_all(cell_M: Tensor, chosen_K: Tensor, value_M: Tensor, cells: int) -> Tensor:
     """One truth per claimed point, where a contested point goes to the best of *all* its candidates.
 
     Args:
         cell_M: the cell of each pair.
         chosen_K: rows of the pairs that claim their point.
         value_M: the larger, the better; ties to the lower truth.
+        cells: how many cells there are in the batch.
 
     Returns:
         The rows of the winners, sorted by cell. A truth may win a point that it had not claimed.
     """
-    cells = int(cell_M.max()) + 1 if len(cell_M) else 0
     contested_P = torch.bincount(cell_M[chosen_K], minlength=cells) > 1
     rivals_M = contested_P.index_select(0, cell_M)
     rivals_M[chosen_K] = True
     row_R = rivals_M.nonzero().squeeze(1)
-    return row_R[best_per_cell(cell_M[row_R], value_M[row_R])]
+    return row_R[best_per_cell(cell_M[row_R], value_M[row_R], cells)]
 
 
 def predicted(
@@ -172,7 +175,7 @@ def predicted(
     # index_select on flat views takes half the time of indexing by several tensors.
     entry_M = (cell_M * classes).add_(truth.labels_G.index_select(0, pairs.truth_M))
     p_M = predictions.scores_BPC.reshape(-1).index_select(0, entry_M)
-    boxes_M4 = predictions.boxes_BP4.reshape(-1, 4).index_select(0, cell_M)
+    boxes_M4 = take(predictions.boxes_BP4.reshape(-1, 4), cell_M)
     return probability(p_M), boxes_M4.float()
 
 

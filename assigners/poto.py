@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from assigners.boxes import iou
+from assigners.boxes import iou, take
 from assigners.matching import best_matching
 from assigners.pairs import assignment, exact, predicted
 from assigners.quality import central_pairs, quality
@@ -40,11 +40,11 @@ class POTO:
         # 2. Quality, where the boxes overlap at all.
         cell_M = pairs.cells(truth, len(grid))
         p_M, boxes_M4 = predicted(pairs, cell_M, predictions, truth)
-        iou_M = iou(boxes_M4, boxes_G4.index_select(0, pairs.truth_M))
+        iou_M = iou(boxes_M4, take(boxes_G4, pairs.truth_M))
         row_N = (iou_M > 0).nonzero().squeeze(1)
         q_N = quality(p_M[row_N], iou_M[row_N], self.alpha)
         # 3. The best one-to-one assignment; 4. it leaves no conflict.
-        row_K = row_N[best_matching(pairs[row_N], cell_M[row_N], q_N, len(truth))]
+        row_K = row_N[best_matching(pairs[row_N], cell_M[row_N], q_N, len(truth), predictions.cells)]
         # 5. Target.
         one_K = torch.ones_like(row_K, dtype=torch.float32)
         return assignment(pairs[row_K], truth, one_K, one_K)

@@ -1,6 +1,6 @@
 """SimOTA assignment (YOLOX, arXiv 2107.08430, section 2; varifocal cost of PicoDet, 2111.00902).
 
-Shape legend: B images, P points, G truths, C classes, M candidate pairs, K positives.
+Shape legend: B images, P points, L levels, G truths, M candidate pairs, K positives.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from assigners.boxes import giou, iou
-from assigners.overlaps import blocks_of, overlapping
+from assigners.boxes import giou, iou, take
+from assigners.dynamic_k import background_cost, cheapest, foreground
 from assigners.pairs import (
     Pairs,
     assignment,
@@ -17,16 +17,12 @@ from assigners.pairs import (
     exact,
     points_within,
     predicted,
-    probability,
-    rank_within,
     settle_among_all,
-    top_per_truth,
 )
 from assigners.types import Assignment, GroundTruth, PointGrid, Predictions
 
 PENALTY = 1e5  # far above any real cost, yet small enough that float32 keeps the order of costs beneath it
 LOG_FLOOR = -100.0  # of a probability of exactly 0, as torch's own binary cross entropy has it
-SLICE = 2**11  # points whose classes are summed at once: what fits a cache
 VARIFOCAL_ALPHA, VARIFOCAL_GAMMA = 0.75, 2.0  # 2008.13367, section 3.2
 
 
@@ -68,13 +64,13 @@ class SimOTA:
         # 1. Candidates: the truth's own region.
         pairs, proper_M = self._region(grid, truth.boxes_G4.float())
         cell_M = pairs.cells(truth, len(grid))
-        foreground_BP = torch.zeros(predictions.boxes_BP4.shape[:2], dtype=torch.bool, device=cell_M.device)
-        foreground_BP.view(-1)[cell_M] = True
+        foreground_BP = foreground(cell_M, predictions)
         # 2. Cost.
         p_M, boxes_M4 = predicted(pairs, cell_M, predictions, truth)
-        truth_M4 = truth.boxes_G4.float().index_select(0, pairs.truth_M)
+        truth_M4 = take(truth.boxes_G4.float(), pairs.truth_M)
         iou_M = iou(boxes_M4, truth_M4)
-        background_M = self._background(predictions, foreground_BP).index_select(0, cell_M)
+        background = _bce_background if self.cost == "bce" else _varifocal_background
+        background_M = background_cost(predictions, foreground_BP, background).index_select(0, cell_M)
         if self.cost == "bce":
             cls_M = background_M + _log(1 - p_M) - _log(p_M)
             box_M = -(iou_M + 1e-7).log()
@@ -85,32 +81,12 @@ class SimOTA:
             box_M = 1 - giou(boxes_M4, truth_M4)
         cost_M = self.cls_weight * cls_M + self.iou_weight * box_M + PENALTY * ~proper_M
         # 3. The k cheapest points of each truth, k by its IoUs.
-        row_K = self._cheapest(pairs, cost_M, iou_M, foreground_BP, predictions, truth)
+        row_K = cheapest(pairs, cost_M, iou_M, foreground_BP, predictions, truth, self.candidate_topk)
         # 4. A contested point goes to the cheapest of all truths whose region holds it.
-        row_K = settle_among_all(cell_M, row_K, -cost_M)
+        row_K = settle_among_all(cell_M, row_K, -cost_M, predictions.cells)
         # 5. Target: the IoU.
         score_K = iou_M[row_K]
         return assignment(pairs[row_K], truth, score_K, torch.ones_like(score_K))
-
-    def _cheapest(
-        self,
-        pairs: Pairs,
-        cost_M: Tensor,
-        iou_M: Tensor,
-        foreground_BP: Tensor,
-        predictions: Predictions,
-        truth: GroundTruth,
-    ) -> Tensor:
-        """The rows of the k cheapest pairs of each truth."""
-        # No k exceeds candidate_topk; and as the cheapest points are good ones, an IoU below all of theirs
-        # cannot be among the candidate_topk largest.
-        row_K = top_per_truth(pairs, -cost_M, self.candidate_topk, len(truth))
-        truth_K = pairs.truth_M[row_K]
-        count_G = torch.bincount(truth_K, minlength=len(truth))
-        least_G = iou_M.new_ones(len(truth)).scatter_reduce(0, truth_K, iou_M[row_K], "amin")
-        least_G = least_G.where(count_G == self.candidate_topk, 0.0)
-        k_G = self._dynamic_k(predictions, truth, foreground_BP, least_G)
-        return row_K[rank_within(truth_K, count_G) < k_G[truth_K]]
 
     def _region(self, grid: PointGrid, boxes_G4: Tensor) -> tuple[Pairs, Tensor]:
         """The candidate pairs, and which of them need not pay the penalty."""
@@ -122,7 +98,7 @@ class SimOTA:
         hull_low_GL2 = torch.minimum(low_GL2, boxes_G4[:, None, :2])
         hull_high_GL2 = torch.maximum(high_GL2, boxes_G4[:, None, 2:])
         pairs = points_within(grid, hull_low_GL2, hull_high_GL2, boxes_G4)
-        center_M2, box_M4 = grid.centers_P2[pairs.point_M], boxes_G4[pairs.truth_M]
+        center_M2, box_M4 = take(grid.centers_P2, pairs.point_M), take(boxes_G4, pairs.truth_M)
         middle_M2 = (box_M4[:, :2] + box_M4[:, 2:]) * 0.5
         half_M1 = self.center_radius * grid.stride_P[pairs.point_M, None]
         in_box_M = ((center_M2 > box_M4[:, :2]) & (center_M2 < box_M4[:, 2:])).all(1)
@@ -130,36 +106,13 @@ class SimOTA:
         row_M = (in_box_M | in_square_M).nonzero().squeeze(1)
         return pairs[row_M], (in_box_M & in_square_M)[row_M]
 
-    def _background(self, predictions: Predictions, foreground_BP: Tensor) -> Tensor:
-        """What a point pays if all classes are background, (B x P,); 0 where it is not asked for."""
-        cost_P = torch.zeros_like(foreground_BP, dtype=torch.float32).view(-1)
-        scores_PC = predictions.scores_BPC.flatten(0, 1)
-        # In slices: all scores of a crowded batch at once would be the largest tensor by far.
-        for point_F in foreground_BP.view(-1).nonzero().squeeze(1).split(SLICE):
-            p_FC = probability(scores_PC.index_select(0, point_F))
-            cost_FC = -_log(1 - p_FC) if self.cost == "bce" else _varifocal_background(p_FC)
-            cost_P[point_F] = cost_FC.sum(1)
-        return cost_P
-
-    def _dynamic_k(
-        self, predictions: Predictions, truth: GroundTruth, foreground_BP: Tensor, least_G: Tensor
-    ) -> Tensor:
-        """The floored sum of the largest IoUs over all foreground points of the image, (G,), at least 1."""
-        truths, ious = [truth.image_G[:0]], [least_G[:0]]
-        blocks = blocks_of(predictions, foreground_BP)
-        for truth_R, block_RT in overlapping(blocks, truth, least_G):
-            iou_RN = iou(blocks.boxes(block_RT), truth.boxes_G4[truth_R, None].float())
-            row_N, column_N = ((iou_RN >= least_G[truth_R, None]) & (iou_RN > 0)).nonzero(as_tuple=True)
-            truths.append(truth_R[row_N])
-            ious.append(iou_RN[row_N, column_N])
-        truth_N, iou_N = torch.cat(truths), torch.cat(ious)
-        row_K = top_per_truth(Pairs(truth_N, truth_N), iou_N, self.candidate_topk, len(truth))
-        sum_G = iou_N.new_zeros(len(truth)).index_add_(0, truth_N[row_K], iou_N[row_K])
-        return sum_G.long().clamp(min=1)
-
 
 def _log(p: Tensor) -> Tensor:
     return p.log().clamp_(min=LOG_FLOOR)
+
+
+def _bce_background(p: Tensor) -> Tensor:
+    return -_log(1 - p)
 
 
 def _varifocal_background(p: Tensor) -> Tensor:

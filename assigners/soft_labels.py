@@ -35,7 +35,7 @@ def one_to_few_labels(
         score_K and weight_K, float32.
     """
     certain_K = torch.zeros_like(truth_K, dtype=torch.bool)
-    certain_K[best_per_cell(truth_K, q_K)] = True
+    certain_K[best_per_cell(truth_K, q_K, truths)] = True
     soft_p_K = p_K.masked_fill(certain_K, 0.0)
     best_G = p_K.new_zeros(truths).scatter_reduce(0, truth_K, soft_p_K, "amax")
     soft_K = soft_p_K / best_G[truth_K].clamp(min=torch.finfo(torch.float32).tiny) * top

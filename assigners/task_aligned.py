@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from assigners.boxes import iou, power
+from assigners.boxes import iou, power, take
 from assigners.overlaps import blocks_of, overlapping
 from assigners.pairs import (
     Pairs,
@@ -71,16 +71,16 @@ class TaskAligned:
         # 2. Alignment.
         cell_M = pairs.cells(truth, len(grid))
         p_M, boxes_M4 = predicted(pairs, cell_M, predictions, truth)
-        iou_M = iou(boxes_M4, boxes_G4.index_select(0, pairs.truth_M))
+        iou_M = iou(boxes_M4, take(boxes_G4, pairs.truth_M))
         t_M = power(p_M, self.alpha) * power(iou_M, self.beta)
         # 3. The best of each truth; 4. one truth per point.
         if self.candidates == "inside":
             row_K = top_per_truth(pairs, t_M, self.topk, truths)
-            row_K = settle_among_all(cell_M, row_K[t_M[row_K] > SMALLEST], iou_M)
+            row_K = settle_among_all(cell_M, row_K[t_M[row_K] > SMALLEST], iou_M, predictions.cells)
         else:
             row_K = self._top_everywhere(grid, pairs, predictions, truth)
             row_K = row_K[t_M[row_K] > SMALLEST]
-            row_K = row_K[best_per_cell(cell_M[row_K], iou_M[row_K])]
+            row_K = row_K[best_per_cell(cell_M[row_K], iou_M[row_K], predictions.cells)]
         # 5. Targets: the alignment, scaled so that the best of a truth reaches its best IoU.
         truth_K, t_K, iou_K = pairs.truth_M[row_K], t_M[row_K], iou_M[row_K]
         best_t_G = t_K.new_zeros(truths).scatter_reduce(0, truth_K, t_K, "amax")
@@ -103,7 +103,7 @@ class TaskAligned:
             iou_RN = iou(blocks.boxes(block_RT), truth.boxes_G4[truth_R, None].float())
             t_RN = power(p_RN, self.alpha) * power(iou_RN, self.beta)
             # The complement of the point below the bits of t: ties to the lower point.
-            key_RN = (rank_key(t_RN) << 30) + (2**30 - 1 - point_RN)
+            key_RN = (rank_key(t_RN).long() << 30) + (2**30 - 1 - point_RN)
             best_Rk = key_RN.topk(min(self.topk, key_RN.shape[1]), dim=1).indices
             keys.append((truth_R[:, None] * points + point_RN.gather(1, best_Rk)).flatten())
         key_M = pairs.truth_M * points + pairs.point_M
@@ -112,6 +112,6 @@ class TaskAligned:
 
 def _within_reach(grid: PointGrid, pairs: Pairs, boxes_G4: Tensor, reach: float) -> Tensor:
     """The rows of the pairs whose point is at most reach x stride away from every side of the truth."""
-    center_M2, box_M4 = grid.centers_P2[pairs.point_M], boxes_G4[pairs.truth_M]
+    center_M2, box_M4 = take(grid.centers_P2, pairs.point_M), take(boxes_G4, pairs.truth_M)
     farthest_M = torch.maximum(center_M2 - box_M4[:, :2], box_M4[:, 2:] - center_M2).amax(1)
     return (farthest_M <= reach * grid.stride_P[pairs.point_M]).nonzero().squeeze(1)

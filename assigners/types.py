@@ -144,6 +144,11 @@ class Predictions:
     scores_BPC: Tensor
     boxes_BP4: Tensor
 
+    @property
+    def cells(self) -> int:
+        """Points of the batch, images x points."""
+        return self.boxes_BP4.shape[:2].numel()
+
 
 @dataclass(frozen=True)
 class Assignment:

@@ -18,8 +18,10 @@ from typing import Any
 import torch
 
 from assigners import SimOTA
-from assigners.boxes import iou
+from assigners.boxes import iou, take
+from assigners.dynamic_k import background_cost, foreground
 from assigners.overlaps import blocks_of, overlapping
+from assigners.simota import _bce_background
 from benchmarks.cases import CASES
 from benchmarks.measure import PROGRESS, seconds
 
@@ -37,19 +39,18 @@ def main(wanted: str) -> None:
     grid, predictions, truth = case.draw()
     pairs, _ = assigner._region(grid, truth.boxes_G4)
     cell_M = pairs.cells(truth, len(grid))
-    foreground_BP = torch.zeros(predictions.boxes_BP4.shape[:2], dtype=torch.bool)
-    foreground_BP.view(-1)[cell_M] = True
+    foreground_BP = foreground(cell_M, predictions)
     blocks = blocks_of(predictions, foreground_BP)
     overlaps = sum(
         int((iou(blocks.boxes(block_RT), truth.boxes_G4[truth_R, None]) > 0).sum())
         for truth_R, block_RT in overlapping(blocks, truth)
     )
-    boxes_M4 = predictions.boxes_BP4.flatten(0, 1)[cell_M]
-    truth_M4 = truth.boxes_G4[pairs.truth_M]
+    boxes_M4 = take(predictions.boxes_BP4.flatten(0, 1), cell_M)
+    truth_M4 = take(truth.boxes_G4, pairs.truth_M)
     best_N4 = torch.rand(len(truth) * assigner.candidate_topk, 4)
     parts = {
         f"class costs of {int(foreground_BP.sum()):,} foreground points": milliseconds(
-            lambda: assigner._background(predictions, foreground_BP)
+            lambda: background_cost(predictions, foreground_BP, _bce_background)
         ),
         f"IoU of {len(cell_M):,} pairs of the regions": milliseconds(lambda: iou(boxes_M4, truth_M4)),
         "a count of those pairs": milliseconds(lambda: torch.bincount(pairs.truth_M)),

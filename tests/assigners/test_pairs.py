@@ -48,7 +48,7 @@ def test_rank_within_counts_from_zero_in_each_group() -> None:
 
 def test_best_per_cell_prefers_the_earlier_of_equal_rows() -> None:
     cell_K = torch.tensor([7, 3, 7, 3, 7])
-    assert best_per_cell(cell_K, torch.tensor([0.5, 0.1, 0.9, 0.1, 0.9])).tolist() == [1, 2]
+    assert best_per_cell(cell_K, torch.tensor([0.5, 0.1, 0.9, 0.1, 0.9]), 9).tolist() == [1, 2]
 
 
 @pytest.mark.parametrize("exponent", [0.0, 0.2, 1.0, 2.0, 3, 6.0, 7.0, 9.0])

@@ -84,7 +84,7 @@ def test_the_matching_and_its_oracle_equal_brute_force(seed: int, coarse: bool) 
     flat = [(t, c, v) for t, row in values.items() for c, v in row.items()]
     truth_M, cell_M = (torch.tensor([entry[axis] for entry in flat], dtype=torch.long) for axis in (0, 1))
     value_M = torch.tensor([entry[2] for entry in flat])
-    row_K = best_matching(Pairs(truth_M, cell_M), cell_M, value_M, count)
+    row_K = best_matching(Pairs(truth_M, cell_M), cell_M, value_M, count, cells)
     chosen = dict(zip(truth_M[row_K].tolist(), cell_M[row_K].tolist(), strict=True))
     assert len(chosen) == len(set(chosen.values())) == len(row_K)
     assert cell_M[row_K].tolist() == sorted(chosen.values())

@@ -53,7 +53,7 @@ def open_run(config: DictConfig) -> Run:
     Raises:
         UsageError: if it cannot be written, or holds a run of another config.
     """
-    path = Path(config.runs_dir) / config.name
+    path = Path(config.runs_dir) / str(config.name)
     plain = OmegaConf.to_container(config, resolve=True)
     try:
         path.mkdir(parents=True, exist_ok=True)

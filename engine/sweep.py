@@ -52,7 +52,7 @@ def in_sweep() -> bool:
 def record_result(config: DictConfig) -> None:
     """Leaves both APs of a finished run for the report. A single run needs none."""
     if in_sweep() and distributed.is_main():
-        result = json.loads((Path(config.runs_dir) / config.name / "eval.json").read_text())
+        result = json.loads((Path(config.runs_dir) / str(config.name) / "eval.json").read_text())
         _write({name: result[name]["AP"] for name in ("nms", "nms_free")})
 
 

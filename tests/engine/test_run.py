@@ -36,6 +36,10 @@ def test_a_new_run_gets_a_directory_with_its_config(tmp_path: Path) -> None:
     assert read_config(run.path) == config(tmp_path)
 
 
+def test_a_name_that_yaml_reads_as_a_number_names_its_directory(tmp_path: Path) -> None:
+    assert open_run(config(tmp_path, name=2024)).path == tmp_path / "runs" / "2024"
+
+
 def test_a_run_that_never_began_leaves_the_directory_open_for_a_corrected_config(tmp_path: Path) -> None:
     open_run(config(tmp_path, schedule__lr=9.0))
     assert open_run(config(tmp_path)).result is None

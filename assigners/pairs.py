@@ -22,7 +22,7 @@ from assigners.boxes import take, usable
 from assigners.types import Assignment, GroundTruth, PointGrid, Predictions
 
 BARS = 64  # of a histogram of keys
-BAR_BITS = 21  # a bar is a quarter of an octave of float32
+BAR_BITS = 22  # a bar is half an octave of float32
 LOWEST = -(2**31)  # of int32
 
 

@@ -24,9 +24,9 @@ from assigners.pairs import rank_within
 from assigners.types import GroundTruth, Predictions
 
 BLOCK = 16  # boxes
-GROUP = 16  # blocks
+GROUP = 8  # blocks
 CELL = 4  # pixels
-SLICE = 2**19  # comparisons held at once: 8 MB of boxes and some temporaries of a quarter of that
+SLICE = 2**18  # comparisons held at once: 4 MB of boxes and some temporaries of a quarter of that
 
 
 @dataclass(frozen=True)

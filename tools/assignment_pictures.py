@@ -81,7 +81,7 @@ def progress_figure(scene: Scene, found: Mapping[float, Markers], tops: Sequence
             label.set_color(_color(row))
             label.set(fontweight="bold", fontsize=10 if len(scene.truth) <= 12 else 6.5)
     axes[1][0].set_ylabel("soft score (the class target)", fontsize=11)
-    figure.suptitle("O2F: the soft positives fade while training goes on, the certain one stays", fontsize=14)
+    figure.suptitle("The soft positives fade while training goes on, the certain one stays", fontsize=14)
     line = Line2D([], [], color="0.25", linewidth=1.2, linestyle="--", label="T, the highest soft target")
     _legend(figure, largest, True, line)
     return figure

@@ -109,7 +109,9 @@ def images_beside(
 
 def assigner_named(name: str, trained: DictConfig) -> Any:
     """An assigner with the options of its YAML; that of the checkpoint with those it was trained with."""
-    return build_assigner(trained if trained.assigner.name == name else _compose(f"assigner={name}"))
+    default = _compose(f"assigner={name}")
+    # By class, since a run may name its assigner for its options, such as o2f-topk3.
+    return build_assigner(trained if trained.assigner._target_ == default.assigner._target_ else default)
 
 
 def _compose(*words: str) -> DictConfig:

@@ -19,7 +19,7 @@ from engine import checkpoint
 from engine.setup import build_model
 from errors import UsageError
 from tools.assignment_pictures import TRUTH_COLORS, assignment_figure, progress_figure
-from tools.assignment_sources import brief_model, images_beside
+from tools.assignment_sources import assigner_named, brief_model, images_beside
 from tools.assignment_statistics import Scene, count, markers, statistics
 from tools.visualize import Options, main, parse, visualize
 
@@ -171,6 +171,12 @@ def test_images_beside_needs_one_image_only(tiny_coco: Path) -> None:
         images_beside(tiny_coco / "val2017/other.jpg", annotations)
     with pytest.raises(UsageError, match="no image at"):
         images_beside(tiny_coco / "val2017/none.jpg", annotations)
+
+
+def test_the_assigner_of_a_run_keeps_its_options(composed) -> None:
+    trained = composed(*TINY_RUN, "assigner=o2f", "assigner.name=o2f-topk3", "assigner.topk=3")
+    assert assigner_named("o2f", trained).topk == 3
+    assert assigner_named("tal", trained).topk == 13
 
 
 def test_a_brief_model_is_trained_once(tmp_path: Path) -> None:

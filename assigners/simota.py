@@ -110,7 +110,7 @@ class SimOTA:
 
 
 def _penalised(cost_M: Tensor) -> Tensor:
-    """Costs in the order, and with the ties, of cost + PENALTY, but apart in proportion: c becomes (1 + c) x 2^17.
+    """Costs in the order, and with the ties, of cost + PENALTY, but apart in proportion: (1 + cost) x 2^17.
 
     All costs plus 1e5 would stand in one bar of the histogram of top_per_truth, which then spares no sorting.
     """

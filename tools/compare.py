@@ -3,6 +3,7 @@
 out          the folder of report.html, report.md, groups.csv, runs.csv and differences.csv
 resamples    of the validation images, for the intervals of the differences; 0 leaves them out
 seed         of the resamples
+against      a row, by its label or its assigner's name: differences from it alone, not those of all pairs
 wandb        true logs the tables and pictures as a run of its own, offline where there is no API key
 project      the project of that run; by default that of the runs
 
@@ -23,7 +24,7 @@ from rich.console import Console
 
 from engine.run import write_text
 from errors import UsageError
-from tools.groups import sections
+from tools.groups import Section, sections
 from tools.intervals import compare
 from tools.report_html import page
 from tools.report_text import differences_csv, groups_csv, markdown, print_report, runs_csv
@@ -39,6 +40,7 @@ class Options:
     out: str = "report"
     resamples: int = 1000
     seed: int = 0
+    against: str | None = None
     wandb: bool = False
     project: str | None = None
 
@@ -98,9 +100,10 @@ def report(options: Options, console: Console) -> list[Path]:
     """
     runs, left_out = find(options.runs)
     found = sections(runs)
+    _known_row(options.against, found)
     out = _folder(options.out)
     compared = {
-        section.title: compare(section, options.resamples, options.seed) if options.resamples else []
+        section.title: compare(section, options.resamples, options.seed, options.against) if options.resamples else []
         for section in found
     }
     print_report(console, found, compared, left_out)
@@ -117,6 +120,13 @@ def report(options: Options, console: Console) -> list[Path]:
     if options.wandb:
         log_report(out, found, compared, options.project or runs[0].config["logger"]["project"])
     return [out / name for name in texts]
+
+
+def _known_row(name: str | None, found: Sequence[Section]) -> None:
+    labels = [word for section in found for group in section.groups for word in (group.assigner, group.label)]
+    if name is not None and name not in labels:
+        known = ", ".join(dict.fromkeys(labels))
+        raise UsageError(f"against={name}: no row has this label or assigner; there are {known}")
 
 
 def _folder(out: str) -> Path:

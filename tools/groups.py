@@ -31,7 +31,16 @@ TRUTHS = (
 )
 # What an assigner brings along by its file in configs/assigner, and a recipe in its place.
 OF_ASSIGNER = ("assigner", "loss", "recipe", "model.head.quality")
-TITLES = {"atss": "ATSS", "simota": "SimOTA", "tal": "TAL", "o2f": "O2F", "fcos": "FCOS", "poto": "POTO"}
+TITLES = {
+    "atss": "ATSS",
+    "simota": "SimOTA",
+    "tal": "TAL",
+    "o2f": "O2F",
+    "fcos": "FCOS",
+    "poto": "POTO",
+    "dsla": "DSLA",
+    "tal_one_to_few": "TAL with O2F's labels",
+}
 
 
 @dataclass(frozen=True)

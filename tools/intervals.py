@@ -40,8 +40,8 @@ class Pair:
     also: tuple[str, ...]
 
 
-def compare(section: Section, resamples: int, seed: int = 0) -> list[Pair]:
-    """All pairs of a table, in its order.
+def compare(section: Section, resamples: int, seed: int = 0, against: str | None = None) -> list[Pair]:
+    """All pairs of a table, in its order; or those of the row `against`, with that row second.
 
     With several seeds a group's AP on a draw is the mean over its runs, so the interval covers the luck of
     the images, and that of the seeds only in so far as they are averaged.
@@ -49,7 +49,10 @@ def compare(section: Section, resamples: int, seed: int = 0) -> list[Pair]:
     Raises:
         UsageError: if the truths are gone, or do not give the AP that a run has stored.
     """
-    runs = [run for group in section.groups for run in group.runs]
+    pairs = _pairs(section.groups, against)
+    runs = list({run.path: run for pair in pairs for group in pair for run in group.runs}.values())
+    if not runs:
+        return []
     tasks = [(run, selection) for run in runs for selection in PREDICTIONS]
     work = partial(_resampled, _truth(runs[0]), resamples, seed)
     workers = min(len(tasks), os.cpu_count() or 1) if section.images >= PARALLEL_FROM else 1
@@ -71,8 +74,15 @@ def compare(section: Section, resamples: int, seed: int = 0) -> list[Pair]:
             {name: difference(of(first, name), of(second, name)) for name in PREDICTIONS},
             tuple(differing((first, second), OF_ASSIGNER)),
         )
-        for first, second in combinations(section.groups, 2)
+        for first, second in pairs
     ]
+
+
+def _pairs(groups: Sequence[Group], against: str | None) -> list[tuple[Group, Group]]:
+    if against is None:
+        return list(combinations(groups, 2))
+    bases = [group for group in groups if against in (group.label, group.assigner)]
+    return [(group, base) for base in bases for group in groups if group not in bases]
 
 
 def best(section: Section, pairs: Sequence[Pair], selection: str) -> set[str]:

@@ -152,9 +152,9 @@ def test_what_else_differs_is_said(composed, runs: Path, tmp_path: Path) -> None
 
 
 def test_without_intervals_no_truths_are_needed(runs: Path, tmp_path: Path) -> None:
-    config = runs / "shapes-fcos_lcnet-o2f-seed0" / "config.yaml"
     gone = "kind: coco\n  root: gone\n  val: {images: val2017, annotations: val.json}"
-    config.write_text(config.read_text().replace("kind: shapes", gone))
+    for config in runs.glob("*/config.yaml"):
+        config.write_text(config.read_text().replace("kind: shapes", gone))
     with pytest.raises(UsageError, match="resamples=0 leaves the intervals out"):
         made(runs / "shapes-fcos_lcnet-o2f-seed0", tmp_path / "report")
     texts = made(runs / "shapes-fcos_lcnet-o2f-seed0", tmp_path / "report", "resamples=0")
@@ -214,6 +214,20 @@ def test_a_wandb_that_fails_ends_nothing(
     with caplog.at_level(logging.WARNING):
         assert "report.html" in made(runs, tmp_path / "report", "wandb=true")
     assert "no network" in caplog.text
+
+
+def test_differences_from_one_row(composed, runs: Path, tmp_path: Path) -> None:
+    write_run(composed, tmp_path / "runs", "assigner=poto", noise=0.05)
+    every = list(csv.DictReader(io.StringIO(made(runs, tmp_path / "all")["differences.csv"])))
+    assert len({(row["first"], row["second"]) for row in every}) == 3
+    for against in ("atss", "ATSS"):
+        texts = made(runs, tmp_path / against, f"against={against}")
+        chosen = list(csv.DictReader(io.StringIO(texts["differences.csv"])))
+        assert {(row["first"], row["second"]) for row in chosen} == {("O2F", "ATSS"), ("POTO", "ATSS")}
+        assert [row for row in every if row["second"] == "ATSS"] == chosen  # the better rows stand first
+    with pytest.raises(UsageError, match="against=tal.*there are o2f, O2F, poto, POTO, atss, ATSS"):
+        made(runs, tmp_path / "none", "against=tal")
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from rich.console import Console
 from engine.run import write_text
 from errors import UsageError
 from tools.groups import Section, sections
-from tools.intervals import compare
+from tools.intervals import Pair, compare
 from tools.report_html import page
 from tools.report_text import differences_csv, groups_csv, markdown, print_report, runs_csv
 from tools.report_wandb import log_report
@@ -102,10 +102,10 @@ def report(options: Options, console: Console) -> list[Path]:
     found = sections(runs)
     _known_row(options.against, found)
     out = _folder(options.out)
-    compared = {
-        section.title: compare(section, options.resamples, options.seed, options.against) if options.resamples else []
-        for section in found
-    }
+    compared: dict[str, list[Pair]] = {section.title: [] for section in found}
+    if options.resamples:
+        for section in found:
+            compared[section.title] = compare(section, options.resamples, options.seed, options.against)
     print_report(console, found, compared, left_out)
     texts = {
         "report.html": page(found, compared, left_out),

@@ -16,6 +16,7 @@ from pycocotools.coco import COCO
 
 from engine.coco_backends import Rows, accumulate
 from engine.coco_metrics import CERTAIN, DUPLICATE, FALSE, Outcomes, count_truths, outcomes
+from tools.ranking import ranking
 from tools.tide import installed, tide
 
 CURVE_IOUS = (0.5, 0.75)
@@ -24,7 +25,7 @@ MOST_DUPLICATES = 0.05  # per object, at the threshold from which on detections 
 
 
 def analyse(truth: COCO, rows: Mapping[str, Rows], backend: str = "pycocotools") -> dict[str, Any]:
-    """For each selection of detections ("nms", "nms_free"): tide, curves, histogram, usable.
+    """For each selection of detections ("nms", "nms_free"): tide, curves, histogram, usable, ranking.
 
     Args:
         truth: `coco_metrics.ground_truth`.
@@ -33,7 +34,7 @@ def analyse(truth: COCO, rows: Mapping[str, Rows], backend: str = "pycocotools")
 
     Returns:
         Per selection: "tide" (`tools.tide.tide`; None without hotcoco), "curves" (`curves`), "histogram"
-        (`histogram`), "usable" (`usable`); plain numbers and lists.
+        (`histogram`), "usable" (`usable`), "ranking" (`tools.ranking.ranking`); plain numbers and lists.
     """
     return {name: _analyse_one(truth, rows_N7, backend) for name, rows_N7 in rows.items()}
 
@@ -45,6 +46,7 @@ def _analyse_one(truth: COCO, rows_N7: Rows, backend: str) -> dict[str, Any]:
         "curves": curves(truth, rows_N7, backend),
         "histogram": histogram(score_N, outcome_N),
         "usable": usable(score_N, outcome_N, count_truths(truth)),
+        "ranking": ranking(truth, rows_N7),
     }
 
 

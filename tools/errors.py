@@ -109,7 +109,7 @@ def read_predictions(file: Path, truth: COCO) -> Rows:
 
 
 def error_table(result: Mapping[str, Any], title: str) -> Table:
-    """Both selections side by side: what each kind of error costs, and the usable threshold."""
+    """Both selections side by side: what each kind of error costs, the usable threshold, the ranking."""
     pair = result["nms"], result["nms_free"]
     table = Table(title=title)
     table.add_column("")
@@ -123,7 +123,14 @@ def error_table(result: Mapping[str, Any], title: str) -> Table:
     rows = (("threshold", "{:.3f}"), ("recall there", "{:.1%}"), ("precision there", "{:.1%}"))
     for heading, style in rows:
         cells = [style.format(one["usable"][heading.split()[0]]) if one["usable"] else "-" for one in pair]
-        table.add_row(heading, *cells)
+        table.add_row(heading, *cells, end_section=heading == rows[-1][0])
+    for heading, key in (
+        ("mean IoU of an object's first", "iou"),
+        ("rank correlation of its score and IoU", "correlation"),
+        ("score of the second by the first", "second"),
+    ):
+        numbers = [(one["ranking"] or {}).get(key) for one in pair]
+        table.add_row(heading, *("-" if number is None else f"{number:.3f}" for number in numbers))
     table.caption = (
         "points of AP50 won (number of errors); threshold: the lowest score with at most "
         f"{MOST_DUPLICATES} duplicates per object"

@@ -70,7 +70,8 @@ def _curves(ax: Axes, result: Mapping[str, Any]) -> None:
 
 
 def _scores(ax: Axes, selection: str, one: Mapping[str, Any]) -> None:
-    ax.set_yscale("log")
+    if any(sum(one["histogram"][outcome]) for outcome in OUTCOMES):
+        ax.set_yscale("log")
     edges = one["histogram"]["edges"]
     for outcome, color in OUTCOMES.items():
         counts = one["histogram"][outcome]

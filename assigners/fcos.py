@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 
 from assigners.boxes import area, take
-from assigners.pairs import assignment, best_per_cell, center_squares, exact, points_within
+from assigners.pairs import assignment, best_per_cell, exact
+from assigners.quality import central_pairs
 from assigners.types import Assignment, GroundTruth, PointGrid, Predictions
 
 
@@ -35,13 +36,8 @@ class FCOS:
     ) -> Assignment:
         """The positives of a batch; predictions and `progress` are ignored."""
         boxes_G4 = truth.boxes_G4.float()
-        # 1. Candidates: the centre square, clipped to the truth.
-        low_GL2, high_GL2 = boxes_G4[:, None, :2], boxes_G4[:, None, 2:]
-        if self.center_radius is not None:
-            square_low_GL2, square_high_GL2 = center_squares(grid, boxes_G4, self.center_radius)
-            low_GL2 = torch.maximum(low_GL2, square_low_GL2)
-            high_GL2 = torch.minimum(high_GL2, square_high_GL2)
-        pairs = points_within(grid, low_GL2, high_GL2, boxes_G4)
+        # 1. Candidates: the centre square, clipped to the truth, or all of the truth.
+        pairs = central_pairs(grid, boxes_G4, torch.inf if self.center_radius is None else self.center_radius)
         # 2. How far the point would have to reach.
         center_M2, box_M4 = take(grid.centers_P2, pairs.point_M), take(boxes_G4, pairs.truth_M)
         distance_M = torch.cat((center_M2 - box_M4[:, :2], box_M4[:, 2:] - center_M2), 1).amax(1)

@@ -1,4 +1,4 @@
-"""What O2F and its one-to-one baseline POTO share: which pairs are candidates, and how good a pair is.
+"""What O2F, POTO and FCOS share: which pairs are candidates, and (O2F and POTO) how good a pair is.
 
 Shape legend: G truths, M candidate pairs.
 """

@@ -8,10 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from assigners.boxes import iou, usable
-from assigners.nearest import nearest_points
-from assigners.pairs import Pairs, assignment, best_per_cell, exact, predicted
-from assigners.types import Assignment, GroundTruth, PointGrid, Predictions
+from .core.boxes import iou, usable
+from .core.nearest import nearest_points
+from .core.pairs import Pairs, assignment, best_per_cell, exact, predicted
+from .core.types import Assignment, GroundTruth, PointGrid, Predictions
 
 
 class ATSS:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from assigners.boxes import iou, take
-from assigners.dynamic_k import background_cost, cheapest, foreground
-from assigners.pairs import assignment, exact, points_within, predicted, settle_among_all
-from assigners.simota import LOG_FLOOR
-from assigners.types import Assignment, GroundTruth, PointGrid, Predictions
+from .core.boxes import iou, take
+from .core.dynamic_k import background_cost, cheapest, foreground
+from .core.pairs import assignment, exact, points_within, predicted, settle_among_all
+from .core.types import Assignment, GroundTruth, PointGrid, Predictions
+from .simota import LOG_FLOOR
 
 
 class DSLA:

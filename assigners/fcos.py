@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import torch
 
-from assigners.boxes import area, take
-from assigners.pairs import assignment, best_per_cell, exact
-from assigners.quality import central_pairs
-from assigners.types import Assignment, GroundTruth, PointGrid, Predictions
+from .core.boxes import area, take
+from .core.pairs import assignment, best_per_cell, exact
+from .core.quality import central_pairs
+from .core.types import Assignment, GroundTruth, PointGrid, Predictions
 
 
 class FCOS:

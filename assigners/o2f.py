@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import torch
 
-from assigners.boxes import iou, take
-from assigners.pairs import assignment, best_per_cell, exact, predicted
-from assigners.pairs import top_per_truth as top
-from assigners.quality import central_pairs, quality
-from assigners.soft_labels import one_to_few_labels, soft_target
-from assigners.types import Assignment, GroundTruth, PointGrid, Predictions
+from .core.boxes import iou, take
+from .core.pairs import assignment, best_per_cell, exact, predicted
+from .core.pairs import top_per_truth as top
+from .core.quality import central_pairs, quality
+from .core.soft_labels import one_to_few_labels, soft_target
+from .core.types import Assignment, GroundTruth, PointGrid, Predictions
 
 
 class O2F:

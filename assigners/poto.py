@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import torch
 
-from assigners.boxes import iou, take
-from assigners.matching import best_matching
-from assigners.pairs import assignment, exact, predicted
-from assigners.quality import central_pairs, quality
-from assigners.types import Assignment, GroundTruth, PointGrid, Predictions
+from .core.boxes import iou, take
+from .core.matching import best_matching
+from .core.pairs import assignment, exact, predicted
+from .core.quality import central_pairs, quality
+from .core.types import Assignment, GroundTruth, PointGrid, Predictions
 
 
 class POTO:

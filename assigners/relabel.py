@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from assigners.boxes import iou
-from assigners.pairs import Pairs, assignment, exact, predicted
-from assigners.quality import quality
-from assigners.soft_labels import one_to_few_labels, soft_target
-from assigners.types import Assignment, GroundTruth, PointGrid, Predictions
+from .core.boxes import iou
+from .core.pairs import Pairs, assignment, exact, predicted
+from .core.quality import quality
+from .core.soft_labels import one_to_few_labels, soft_target
+from .core.types import Assignment, GroundTruth, PointGrid, Predictions
 
 
 class OneToFewLabels:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from assigners.types import Assignment, GroundTruth, PointGrid, Predictions
+from .core.types import Assignment, GroundTruth, PointGrid, Predictions
 
 
 class Scheduled:

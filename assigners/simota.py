@@ -8,9 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from assigners.boxes import giou, iou, take
-from assigners.dynamic_k import background_cost, cheapest, foreground
-from assigners.pairs import (
+from .core.boxes import giou, iou, take
+from .core.dynamic_k import background_cost, cheapest, foreground
+from .core.pairs import (
     Pairs,
     assignment,
     center_squares,
@@ -19,7 +19,7 @@ from assigners.pairs import (
     predicted,
     settle_among_all,
 )
-from assigners.types import Assignment, GroundTruth, PointGrid, Predictions
+from .core.types import Assignment, GroundTruth, PointGrid, Predictions
 
 PENALTY = 1e5  # far above any real cost, yet small enough that float32 keeps the order of costs beneath it
 SPREAD = 2.0**17  # the power of two above the penalty

@@ -8,9 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from assigners.boxes import iou, power, take
-from assigners.overlaps import blocks_of, overlapping
-from assigners.pairs import (
+from .core.boxes import iou, power, take
+from .core.overlaps import blocks_of, overlapping
+from .core.pairs import (
     Pairs,
     assignment,
     best_per_cell,
@@ -22,7 +22,7 @@ from assigners.pairs import (
     settle_among_all,
     top_per_truth,
 )
-from assigners.types import Assignment, GroundTruth, PointGrid, Predictions
+from .core.types import Assignment, GroundTruth, PointGrid, Predictions
 
 SMALLEST = 1e-9  # an alignment at or below this counts as none
 

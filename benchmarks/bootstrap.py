@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from engine.coco_metrics import ground_truth
-from tools.bootstrap import difference, resampled
-from tools.matching import match
+from evaluation.bootstrap import difference, resampled
+from evaluation.coco_metrics import ground_truth
+from evaluation.matching import match
 
 SIDE = 640.0
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from assigners import GroundTruth, PointGrid, Predictions
-from assigners.pairs import points_within
+from assigners.core.pairs import points_within
 
 CLASSES = 80
 Inputs = tuple[PointGrid, Predictions, GroundTruth]

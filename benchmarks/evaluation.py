@@ -24,8 +24,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from engine.coco_backends import BACKENDS, Accumulated, Rows, accumulate
-from engine.coco_metrics import duplicate_rate, ground_truth
+from evaluation.coco_backends import BACKENDS, Accumulated, Rows, accumulate
+from evaluation.coco_metrics import duplicate_rate, ground_truth
 
 CLASSES, DETECTIONS = 80, 100
 PACKAGES = {"pycocotools": "pycocotools", "hotcoco": "hotcoco", "faster": "faster-coco-eval"}

@@ -18,9 +18,9 @@ from typing import Any
 import torch
 
 from assigners import SimOTA
-from assigners.boxes import iou, take
-from assigners.dynamic_k import background_cost, foreground
-from assigners.overlaps import blocks_of, overlapping
+from assigners.core.boxes import iou, take
+from assigners.core.dynamic_k import background_cost, foreground
+from assigners.core.overlaps import blocks_of, overlapping
 from assigners.simota import _bce_background
 from benchmarks.cases import CASES
 from benchmarks.measure import PROGRESS, seconds

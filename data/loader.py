@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from assigners.types import GroundTruth
+from assigners.core.types import GroundTruth
 from data.sample import DetectionDataset, Sample
 from errors import UsageError
 

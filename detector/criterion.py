@@ -10,10 +10,10 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
-from assigners.types import Assignment, GroundTruth
+from assigners.core.types import Assignment, GroundTruth
 from detector.decode import boxes_from_distances, joint_logits
 from detector.detector import Outputs
-from detector.fcos_head import QUALITIES
+from detector.head.fcos import QUALITIES
 from detector.losses import (
     ClassificationLoss,
     Focal,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from assigners.types import Predictions
+from assigners.core.types import Predictions
 from detector.detector import Outputs
 
 

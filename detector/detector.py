@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from assigners.types import PointGrid
-from detector.backbone import Backbone
-from detector.csp_pan import CspPan
-from detector.fcos_head import FcosHead
-from detector.neck import FeaturePyramid
-from detector.pico_head import PicoHead
+from assigners.core.types import PointGrid
+from detector.backbone.backbone import Backbone
+from detector.head.fcos import FcosHead
+from detector.head.pico import PicoHead
+from detector.neck.csp_pan import CspPan
+from detector.neck.fpn import FeaturePyramid
 from errors import UsageError
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB, of pixels from 0 to 255

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
 
-from assigners.types import PointGrid, Predictions
+from assigners.core.types import PointGrid, Predictions
 
 
 @dataclass

@@ -24,8 +24,8 @@ from data.sample import DetectionDataset
 from detector.decode import decode
 from detector.select import Detections, nms, topk
 from engine import distributed
-from engine.coco_metrics import Rows, coco_results, evaluate, ground_truth
 from engine.run import write_text
+from evaluation.coco_metrics import Rows, coco_results, evaluate, ground_truth
 
 log = logging.getLogger(__name__)
 SELECTIONS = ("nms", "nms_free")

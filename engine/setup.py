@@ -10,16 +10,16 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from data.augmented import AugmentedDataset
-from data.coco import CocoDataset
+from data.augment.augmented import AugmentedDataset
+from data.augment.transforms import eval_transform, train_transform
+from data.coco.dataset import CocoDataset
 from data.sample import DetectionDataset, Transform
-from data.shapes import ShapesDataset
-from data.transforms import eval_transform, train_transform
+from data.shapes.dataset import ShapesDataset
 from detector.detector import Detector, build_detector
 from engine import checkpoint
-from engine.coco_backends import check_backend
 from engine.run import flatten
 from errors import UsageError
+from evaluation.coco_backends import check_backend
 
 AT_LEAST_ONE = (
     "schedule.epochs", "schedule.batch_size", "schedule.accumulate", "max_steps", "eval.every",

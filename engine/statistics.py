@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from assigners.boxes import area
-from assigners.types import Assignment, GroundTruth
+from assigners.core.boxes import area
+from assigners.core.types import Assignment, GroundTruth
 from engine.distributed import sum_over_ranks
 
 # COCO's buckets, here by the area in the network input, which is what an assigner sees.

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import ROOT, TINY_COCO_RUN, TINY_MODEL
 from omegaconf import DictConfig, OmegaConf
 
 from detector.criterion import Criterion
@@ -16,6 +15,7 @@ from engine import checkpoint
 from engine.schedule import progress
 from engine.setup import build_assigner, build_model, check
 from engine.trainer import train
+from tests.helpers.tiny_run import ROOT, TINY_COCO_RUN, TINY_MODEL
 
 Compose = Callable[..., DictConfig]
 

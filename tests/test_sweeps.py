@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, TINY_RUN
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
@@ -21,6 +20,7 @@ from rich.console import Console
 from engine.run import differences
 from engine.setup import build_assigner, check
 from engine.sweep import Job, SweepReport, list_jobs, report
+from tests.helpers.tiny_run import ROOT, TINY_RUN
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Compose = Callable[..., DictConfig]

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from assigner_batches import Batch, random_predictions
-from assigner_cases import BOX, CASES, GRID, copies, crowd, crowded, truths
-from assigner_check import check_same, check_wellformed, compare
 
 from assigners import GroundTruth, PointGrid, Predictions
+from tests.helpers.assigner_batches import Batch, random_predictions
+from tests.helpers.assigner_cases import BOX, CASES, GRID, copies, crowd, crowded, truths
+from tests.helpers.assigner_check import check_same, check_wellformed, compare
 
 BAD = [
     [math.nan, 6.0, 74.0, 50.0],

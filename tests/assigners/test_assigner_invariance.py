@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from assigner_cases import CASES, GRID, crowded
-from assigner_check import check_same, check_wellformed, rows
 
 from assigners import GroundTruth, PointGrid, Predictions
+from tests.helpers.assigner_cases import CASES, GRID, crowded
+from tests.helpers.assigner_check import check_same, check_wellformed, rows
 
 each = pytest.mark.parametrize("name", CASES)
 

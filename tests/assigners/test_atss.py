@@ -4,11 +4,11 @@ from functools import partial
 
 import pytest
 import torch
-from assigner_cases import CASES, copies, truths
-from assigner_check import agree, rows
-from oracle_atss import atss
 
 from assigners import ATSS, PointGrid
+from tests.helpers.assigner_cases import CASES, copies, truths
+from tests.helpers.assigner_check import agree, rows
+from tests.oracles.atss import atss
 
 
 @pytest.mark.parametrize("name", ["atss", "atss-iou", "atss-force"])

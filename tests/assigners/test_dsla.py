@@ -5,12 +5,12 @@ from functools import partial
 
 import pytest
 import torch
-from assigner_batches import Batch, random_predictions
-from assigner_cases import CASES, GRID, copies, truths
-from assigner_check import agree, compare, rows
-from oracle_dsla import dsla
 
 from assigners import DSLA, GroundTruth, PointGrid, Predictions
+from tests.helpers.assigner_batches import Batch, random_predictions
+from tests.helpers.assigner_cases import CASES, GRID, copies, truths
+from tests.helpers.assigner_check import agree, compare, rows
+from tests.oracles.dsla import dsla
 
 
 @pytest.mark.parametrize("name", ["dsla", "dsla-nanodet"])

@@ -3,11 +3,11 @@
 from functools import partial
 
 import pytest
-from assigner_cases import CASES, copies, truths
-from assigner_check import agree, rows
-from oracle_fcos import fcos
 
 from assigners import FCOS, PointGrid
+from tests.helpers.assigner_cases import CASES, copies, truths
+from tests.helpers.assigner_check import agree, rows
+from tests.oracles.fcos import fcos
 
 
 @pytest.mark.parametrize("name", ["fcos", "fcos-inside"])

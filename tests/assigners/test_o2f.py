@@ -5,12 +5,12 @@ from functools import partial
 
 import pytest
 import torch
-from assigner_batches import random_predictions
-from assigner_cases import CASES, copies, crowd, truths
-from assigner_check import agree, rows
-from oracle_o2f import o2f
 
 from assigners import O2F, GroundTruth, PointGrid, Predictions
+from tests.helpers.assigner_batches import random_predictions
+from tests.helpers.assigner_cases import CASES, copies, crowd, truths
+from tests.helpers.assigner_check import agree, rows
+from tests.oracles.o2f import o2f
 
 
 @pytest.mark.parametrize("progress", [0.0, 0.375, 1.0])

@@ -5,16 +5,16 @@ from functools import partial
 
 import pytest
 import torch
-from assigner_batches import Batch, batches, random_predictions
-from assigner_cases import CASES, GRID, copies, crowd, truths
-from assigner_check import agree, rows
 from hypothesis import HealthCheck, given, settings
-from oracle_poto import MISSED, best, poto, qualities, total
-from oracle_scene import scenes
 
 from assigners import POTO, GroundTruth, PointGrid, Predictions
-from assigners.matching import best_matching
-from assigners.pairs import Pairs
+from assigners.core.matching import best_matching
+from assigners.core.pairs import Pairs
+from tests.helpers.assigner_batches import Batch, batches, random_predictions
+from tests.helpers.assigner_cases import CASES, GRID, copies, crowd, truths
+from tests.helpers.assigner_check import agree, rows
+from tests.oracles.poto import MISSED, best, poto, qualities, total
+from tests.oracles.scene import scenes
 
 
 def test_agrees_with_the_oracle() -> None:

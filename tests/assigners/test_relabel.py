@@ -4,14 +4,14 @@ from functools import partial
 
 import pytest
 import torch
-from assigner_batches import Batch, batches
-from assigner_cases import CASES, crowded, truths
-from assigner_check import agree, check_same, rows
 from hypothesis import HealthCheck, given, settings
-from oracle_atss import atss
-from oracle_relabel import one_to_few
 
 from assigners import ATSS, O2F, OneToFewLabels, PointGrid, Predictions, TaskAligned
+from tests.helpers.assigner_batches import Batch, batches
+from tests.helpers.assigner_cases import CASES, crowded, truths
+from tests.helpers.assigner_check import agree, check_same, rows
+from tests.oracles.atss import atss
+from tests.oracles.relabel import one_to_few
 
 
 @pytest.mark.parametrize("progress", [0.0, 1.0])

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from assigner_cases import CASES, GRID, crowded
-from assigner_check import agree, check_same
 
 from assigners import ATSS, O2F, Assignment, GroundTruth, PointGrid, Predictions, Scheduled, TaskAligned
+from tests.helpers.assigner_cases import CASES, GRID, crowded
+from tests.helpers.assigner_check import agree, check_same
 
 
 @pytest.mark.parametrize("progress", [0.0, 0.49, 0.5, 1.0])

@@ -4,12 +4,12 @@ from functools import partial
 
 import pytest
 import torch
-from assigner_batches import PROPER, batches
-from assigner_cases import CASES, copies, truths
-from assigner_check import agree, rows
-from oracle_simota import simota
 
 from assigners import PointGrid, Predictions, SimOTA
+from tests.helpers.assigner_batches import PROPER, batches
+from tests.helpers.assigner_cases import CASES, copies, truths
+from tests.helpers.assigner_check import agree, rows
+from tests.oracles.simota import simota
 
 
 @pytest.mark.parametrize("name", ["simota", "simota-center"])

@@ -4,11 +4,11 @@ from functools import partial
 
 import pytest
 import torch
-from assigner_cases import CASES, copies, truths
-from assigner_check import agree, rows
-from oracle_task_aligned import task_aligned
 
 from assigners import PointGrid, Predictions, TaskAligned
+from tests.helpers.assigner_cases import CASES, copies, truths
+from tests.helpers.assigner_check import agree, rows
+from tests.oracles.task_aligned import task_aligned
 
 
 @pytest.mark.parametrize("name", ["tal", "tal-everywhere", "tal-reach"])

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from data.coco import CocoDataset
+from data.augment.transforms import train_transform
+from data.coco.dataset import CocoDataset
 from data.loader import PADDING_RGB, Batch, EpochSampler, collate, eval_loader, train_loader
 from data.sample import Sample
-from data.shapes import ShapesDataset
-from data.transforms import train_transform
+from data.shapes.dataset import ShapesDataset
 from errors import UsageError
 
 

@@ -9,13 +9,13 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
-from assigners.types import Assignment, GroundTruth, PointGrid
+from assigners.core.types import Assignment, GroundTruth, PointGrid
 from detector import criterion as criterion_module
 from detector.criterion import CLASSIFICATION, Criterion, target_centerness
 from detector.decode import joint_logits
 from detector.detector import Outputs, build_detector
+from detector.head.pico import PicoHead
 from detector.losses import distribution_focal_loss, giou_loss
-from detector.pico_head import PicoHead
 from errors import UsageError
 
 GRID = PointGrid.for_image(32, 32, (8, 16))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from assigners.types import PointGrid
+from assigners.core.types import PointGrid
 from detector.decode import decode, joint_logits
 from detector.detector import Outputs
 

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from assigners.types import PointGrid
+from assigners.core.types import PointGrid
 from detector.detector import build_detector
 from errors import UsageError
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from assigners.types import PointGrid, Predictions
+from assigners.core.types import PointGrid, Predictions
 from detector.select import Detections, nms, topk
 
 GRID = PointGrid.for_image(32, 40, (8, 16))

@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, TINY_RUN
 from omegaconf import DictConfig
-from run_files import GRADIENTS, assert_same_run, lines, repeatable
 
 from engine import distributed
 from engine.evaluate import evaluate_checkpoint
 from engine.evaluator import in_order
 from engine.trainer import train
 from errors import UsageError
+from tests.helpers.run_files import GRADIENTS, assert_same_run, lines, repeatable
+from tests.helpers.tiny_run import ROOT, TINY_RUN
 
 Compose = Callable[..., DictConfig]
 
@@ -36,8 +36,8 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str
     ports = [str(server.getsockname()[1]) for server in with_ports]
     for server in with_ports:
         server.close()
-    script = str(Path(__file__).with_name("two_ranks.py"))
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    script = str(ROOT / "tests" / "helpers" / "two_ranks.py")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     processes = [
         subprocess.Popen(
             [sys.executable, script, str(rank), str(directory), *ports],

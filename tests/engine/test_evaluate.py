@@ -18,7 +18,7 @@ Compose = Callable[..., DictConfig]
 
 @pytest.fixture(scope="module")
 def trained(composed: Compose, tmp_path_factory: pytest.TempPathFactory) -> tuple[DictConfig, Path]:
-    from conftest import TINY_RUN
+    from tests.helpers.tiny_run import TINY_RUN
 
     runs = tmp_path_factory.mktemp("evaluate")
     config = composed(*TINY_RUN, f"runs_dir={runs}", "name=one", "schedule.epochs=1")

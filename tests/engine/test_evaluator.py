@@ -17,14 +17,14 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import Tensor, nn
 
-from assigners.types import PointGrid
-from data.coco import CocoDataset
+from assigners.core.types import PointGrid
+from data.coco.dataset import CocoDataset
 from data.loader import collate, eval_loader
 from data.sample import Sample
 from detector.detector import Outputs
-from engine import coco_metrics
-from engine.coco_backends import Accumulated, accumulate
 from engine.evaluator import Evaluation, Evaluator
+from evaluation import coco_metrics
+from evaluation.coco_backends import Accumulated, accumulate
 
 OPTIONS = {"score_threshold": 0.05, "candidates": 100, "limit": 10, "nms_iou": 0.6}
 CPU = torch.device("cpu")

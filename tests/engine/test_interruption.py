@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import DictConfig
-from run_files import NAME, assert_same_run
 
 from engine.interruption import Interruption
 from engine.trainer import Trainer, train
+from tests.helpers.run_files import NAME, assert_same_run
 
 Compose = Callable[..., DictConfig]
 

@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from data.coco import CocoDataset
-from data.shapes import ShapesDataset
+from data.coco.dataset import CocoDataset
+from data.shapes.dataset import ShapesDataset
 from detector.detector import build_detector
 from engine.pictures import TILE, draw_predictions
 

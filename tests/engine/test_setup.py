@@ -8,10 +8,10 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 import assigners
-from data.augmented import AugmentedDataset
-from data.coco import CocoDataset
+from data.augment.augmented import AugmentedDataset
+from data.coco.dataset import CocoDataset
 from data.sample import Index, Sample
-from data.shapes import ShapesDataset
+from data.shapes.dataset import ShapesDataset
 from engine.setup import build_assigner, build_dataset, build_model, check, choose_device
 from engine.trainer import train
 from errors import UsageError

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from assigners.types import Assignment, GroundTruth
+from assigners.core.types import Assignment, GroundTruth
 from engine.statistics import AssignmentStatistics
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import DictConfig
-from run_files import NAME, assert_same_run, lines, same
 
 from engine.trainer import Trainer, train
 from errors import UsageError
+from tests.helpers.run_files import NAME, assert_same_run, lines, same
 
 Compose = Callable[..., DictConfig]
 

@@ -7,7 +7,10 @@ from functools import partial
 
 import pytest
 import torch
-from peer_borders import (
+from torch.nn.functional import one_hot
+from torchvision.ops import box_iou
+
+from tests.helpers.peer_borders import (
     PIXEL,
     close_call,
     close_contest,
@@ -17,9 +20,7 @@ from peer_borders import (
     square_depth,
     top,
 )
-from peer_cases import GRIDS, Picture, agree, with_eps
-from torch.nn.functional import one_hot
-from torchvision.ops import box_iou
+from tests.helpers.peer_cases import GRIDS, Picture, agree, with_eps
 
 from_mmdet = pytest.importorskip("benchmarks.peers.from_mmdet")
 

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from peer_cases import Batch, ask, dense
 from torch import Tensor
+
+from tests.helpers.peer_cases import Batch, ask, dense
 
 from_mmdet = pytest.importorskip("benchmarks.peers.from_mmdet")
 

@@ -2,11 +2,19 @@
 
 import pytest
 import torch
-from peer_borders import close_call, close_contest, depth, on_border, overlaps, square_depth, top
-from peer_cases import Batch, Picture, agree, batches, dense, pictures
 
 from assigners import O2F, GroundTruth, PointGrid, Predictions
 from benchmarks.peers import Peer, installed, plain
+from tests.helpers.peer_borders import (
+    close_call,
+    close_contest,
+    depth,
+    on_border,
+    overlaps,
+    square_depth,
+    top,
+)
+from tests.helpers.peer_cases import Batch, Picture, agree, batches, dense, pictures
 
 PEER = next(peer for peer in installed() if peer.name == "plain O2F")
 

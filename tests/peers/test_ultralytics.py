@@ -4,9 +4,10 @@ from functools import partial
 from typing import Any
 
 import pytest
-from peer_borders import close_call, close_contest, depth, on_border, overlaps, top
-from peer_cases import Picture, agree, with_eps
 from torch import Tensor
+
+from tests.helpers.peer_borders import close_call, close_contest, depth, on_border, overlaps, top
+from tests.helpers.peer_cases import Picture, agree, with_eps
 
 from_ultralytics = pytest.importorskip("benchmarks.peers.from_ultralytics")
 

@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
-from peer_cases import Batch, ask, dense
 from torch import Tensor
+
+from tests.helpers.peer_cases import Batch, ask, dense
 
 from_ultralytics = pytest.importorskip("benchmarks.peers.from_ultralytics")
 

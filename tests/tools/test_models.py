@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
+from tests.helpers.tiny_run import ROOT
 from tools.models import CONFIGS, table
 
 

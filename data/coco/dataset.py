@@ -1,0 +1,192 @@
+"""Any data set in COCO format: one JSON file and one folder of images.
+
+Shape legend:
+    A annotations of all images (sorted by image), N boxes of one image.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from data.coco.annotations import Annotations, read_annotations
+from data.coco.categories import regrouped
+from data.sample import Index, Sample, Transform, transformed
+from errors import UsageError
+
+log = logging.getLogger(__name__)
+
+_CHECK_ALL_UP_TO = 5000  # images; of larger sets a sample is opened, so that a start takes seconds
+_CHECK_SAMPLE = 2000
+_MAX_BROKEN_IN_A_ROW = 100  # more than this is a lost disk, not a bad file
+
+
+class CocoDataset:
+    """Images with boxes; crowd boxes and boxes without area are left out of the samples.
+
+    Args:
+        images: the folder that the file names of the JSON file are relative to.
+        annotations: the JSON file (instances_*.json).
+        transform: applied to (image, boxes, labels) of every sample.
+        seed: together with epoch and index, the only source of the transform's randomness.
+        categories: which classes to tell apart, see data.categories.
+
+    Raises:
+        UsageError: if the file or images are missing, malformed or do not fit each other.
+    """
+
+    def __init__(
+        self,
+        images: str | Path,
+        annotations: str | Path,
+        transform: Transform | None = None,
+        seed: int = 0,
+        categories: str | Sequence[str] = "all",
+    ) -> None:
+        self.folder, self.path = Path(images), Path(annotations)
+        self.transform, self.seed = transform, seed
+        self._truth = regrouped(read_annotations(self.path), categories, self.path)
+        _check_files(self.folder, self._truth)
+        self._xyxy_A4, self._use_A = _training_boxes(self.path, self._truth)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Label i is called class_names[i]."""
+        return self._truth.class_names
+
+    @property
+    def category_ids(self) -> tuple[int, ...]:
+        """Label i is category_ids[i] in `coco_json`; in the JSON file too, unless categories were merged."""
+        return self._truth.category_ids
+
+    def __len__(self) -> int:
+        return len(self._truth.image_ids_I)
+
+    def __getitem__(self, index: Index) -> Sample:
+        """The sample of `index`, or of (epoch, index).
+
+        An image that cannot be decoded never ends a run. In training, that is for (epoch, index), the next
+        readable image takes its place. For a plain index it becomes a blank image of the same id, size and no
+        boxes, so that an evaluation counts it once, as missed. `problem` tells in both cases.
+        """
+        if not isinstance(index, tuple):
+            # range() raises the IndexError that ends `for sample in dataset`
+            return self._plain_sample(range(len(self))[index])
+        epoch, first = index
+        problem = None
+        for step in range(min(len(self), _MAX_BROKEN_IN_A_ROW)):
+            row = (first + step) % len(self)
+            try:
+                image = self._decode(row)
+            except Exception as error:  # decoders raise nearly anything on broken bytes
+                problem = problem or self._describe(row, error)
+            else:
+                return self._sample(row, epoch, image, problem)
+        raise UsageError(
+            f"nothing readable from {problem} onwards; is the disk of {self.folder} still there?"
+        )
+
+    def coco_json(self) -> dict[str, Any]:
+        """The truth in COCO form for pycocotools: crowd boxes and areas as in the file, chosen categories."""
+        return self._truth.to_json()
+
+    def _plain_sample(self, row: int) -> Sample:
+        try:
+            image, problem = self._decode(row), None
+        except Exception as error:
+            height, width = self._truth.size_I2[row].tolist()
+            image = torch.full((3, height, width), 114, dtype=torch.uint8)
+            problem = self._describe(row, error)
+        return self._sample(row, 0, image, problem, boxes=problem is None)
+
+    def _sample(self, row: int, epoch: int, image: Tensor, problem: str | None, boxes: bool = True) -> Sample:
+        begin, end = self._truth.start_I[row : row + 2]
+        use_N = self._use_A[begin:end] & boxes
+        boxes_N4 = torch.from_numpy(self._xyxy_A4[begin:end][use_N])
+        labels_N = torch.from_numpy(self._truth.labels_A[begin:end][use_N])
+        original = (image.shape[1], image.shape[2])
+        result = transformed(self.transform, image, boxes_N4, labels_N, (self.seed, epoch, row))
+        return Sample(*result, int(self._truth.image_ids_I[row]), original, problem)
+
+    def _decode(self, row: int) -> Tensor:
+        with Image.open(self.folder / str(self._truth.file_names_I[row])) as file:
+            problem = _header_problem(file, self._truth.size_I2[row])
+            if problem:
+                raise ValueError(problem)
+            # The EXIF orientation is ignored: COCO's boxes refer to the pixels as stored.
+            pixels = np.array(file if file.mode == "RGB" else file.convert("RGB"))
+        return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+    def _describe(self, row: int, error: Exception) -> str:
+        return f"{self._truth.file_names_I[row]}: {error}"
+
+
+def _training_boxes(path: Path, truth: Annotations) -> tuple[np.ndarray, np.ndarray]:
+    """The boxes as float32 xyxy, clipped to their images, and which of them to train on."""
+    size_A2 = np.repeat(truth.size_I2, np.diff(truth.start_I), axis=0)
+    low, high = truth.xywh_A4[:, :2], truth.xywh_A4[:, :2] + truth.xywh_A4[:, 2:]
+    xyxy_A4 = np.concatenate((low, high), axis=1).clip(0, np.tile(size_A2[:, ::-1], 2)).astype(np.float32)
+    # A NaN fails the comparison, an infinite side is not finite in the file.
+    solid_A = (xyxy_A4[:, 2:] > xyxy_A4[:, :2]).all(axis=1) & np.isfinite(truth.xywh_A4).all(axis=1)
+    bad_ids = truth.ids_A[~solid_A & ~truth.crowd_A].tolist()
+    if bad_ids:
+        log.warning(
+            "%s: %d of %d boxes have no area inside their image, so training leaves them out: annotations %s",
+            path, len(bad_ids), len(solid_A), _first([str(annotation_id) for annotation_id in bad_ids]),
+        )  # fmt: skip
+    return xyxy_A4, solid_A & ~truth.crowd_A
+
+
+def _check_files(folder: Path, truth: Annotations) -> None:
+    """Raises UsageError unless the images are there and are as large as the annotations say."""
+    if not folder.is_dir():
+        raise UsageError(f"image folder {folder} does not exist")
+    names = truth.file_names_I.tolist()
+    listed = {parent: set(os.listdir(folder / parent)) for parent in {os.path.dirname(name) for name in names}
+              if (folder / parent).is_dir()}  # fmt: skip
+    missing = [name for name in names if os.path.basename(name) not in listed.get(os.path.dirname(name), ())]
+    if missing:
+        raise UsageError(
+            f"{len(missing)} of {len(names)} images are not in {folder}: {_first(missing)}; "
+            "do the folder and the annotation file belong together?"
+        )
+    count = len(names)
+    checks = count if count <= _CHECK_ALL_UP_TO else _CHECK_SAMPLE
+    rows = np.linspace(0, count - 1, checks).round().astype(int)
+
+    def check(row: int) -> str | None:
+        try:
+            with Image.open(folder / names[row]) as file:
+                problem = _header_problem(file, truth.size_I2[row])
+        except Exception as error:  # as above: anything may be raised
+            problem = f"not a readable image ({type(error).__name__})"
+        return problem and f"{names[row]}: {problem}"
+
+    with ThreadPoolExecutor(16) as pool:
+        problems = [problem for problem in pool.map(check, rows.tolist()) if problem]
+    if problems:
+        raise UsageError(
+            f"{len(problems)} of {checks} images checked in {folder} are wrong: {_first(problems)}"
+        )
+
+
+def _header_problem(file: Image.Image, size_2: np.ndarray) -> str | None:
+    height, width = size_2.tolist()
+    if file.size != (width, height):
+        return f"is {file.width}x{file.height}, but the annotations say {width}x{height}"
+    if file.mode.startswith(("I", "F")):
+        return f"has more than 8 bits per channel (mode {file.mode}); convert it to 8 bits"
+    return None
+
+
+def _first(items: list[str], count: int = 5) -> str:
+    return ", ".join(items[:count]) + (", ..." if len(items) > count else "")

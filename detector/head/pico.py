@@ -1,0 +1,116 @@
+"""PicoDet's head (PP-PicoDet, arXiv 2111.00902, section 3.3): boxes as distributions of their distances.
+
+Shape legend: B images, P points of all levels, C classes, N = reg_max + 1 distances of 0 to reg_max strides.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from detector.head.fcos import PRIOR, QUALITIES, flat
+from detector.neck.depthwise import conv_norm, separable
+from errors import UsageError
+
+
+class PicoHead(nn.Module):
+    """Classes, box distances and, optionally, a quality for every point.
+
+    Every level has its own tower of 5x5 depthwise separable convolutions, which classes and boxes share, and
+    its own 1x1 convolutions on top of it. A distance is the mean of a distribution over 0, 1, ..., reg_max
+    strides (Generalized Focal Loss, arXiv 2006.04388, equation 4), so no box reaches farther than reg_max
+    strides from its point.
+
+    Args:
+        in_channels: of the neck's maps.
+        num_classes: C.
+        levels: how many maps.
+        channels, convs: width and depth of the towers.
+        reg_max: the longest distance, in strides.
+        quality: "none"; "centerness", a 1x1 convolution on the tower; "implicit" (O2F, arXiv 2303.11567): a
+            quarter of the channels, a 5x5 depthwise separable convolution of that width, and one of 1x1.
+
+    Raises:
+        UsageError: for an unknown quality, or a number below 1 (convs: below 0).
+    """
+
+    distance_N: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        levels: int,
+        channels: int = 96,
+        convs: int = 2,
+        reg_max: int = 7,
+        quality: str = "none",
+    ) -> None:
+        super().__init__()
+        if quality not in QUALITIES:
+            raise UsageError(f"model.head.quality={quality} must be one of {', '.join(QUALITIES)}.")
+        if channels < 1 or convs < 0 or num_classes < 1 or reg_max < 1:
+            raise UsageError(
+                f"model.head: channels={channels}, reg_max={reg_max} and the number of classes={num_classes} "
+                f"must be at least 1 and convs={convs} at least 0."
+            )
+        width = channels if convs else in_channels
+        widths = [in_channels, *[channels] * convs]
+        self.reg_max = reg_max
+        self.towers = nn.ModuleList(
+            nn.Sequential(*(separable(*pair) for pair in pairwise(widths))) for _ in range(levels)
+        )
+        self.class_outs = nn.ModuleList(_output(width, num_classes) for _ in range(levels))
+        self.box_outs = nn.ModuleList(_output(width, 4 * (reg_max + 1)) for _ in range(levels))
+        self.quality_outs: nn.ModuleList | None = None
+        if quality != "none":
+            make = _output if quality == "centerness" else _implicit
+            self.quality_outs = nn.ModuleList(make(width, 1) for _ in range(levels))
+        for out in self.class_outs:
+            assert isinstance(out.bias, Tensor)
+            # An untrained box needs no bias: the mean of a uniform distribution is a good guess of its size.
+            nn.init.constant_(out.bias, math.log(PRIOR / (1 - PRIOR)))
+        distance_N = torch.arange(reg_max + 1, dtype=torch.float32)
+        self.register_buffer("distance_N", distance_N, persistent=False)
+
+    def forward(
+        self, features: Sequence[Tensor], stride_P: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+        """Maps, finest first, to what the points say; level after level, row after row, as in PointGrid.
+
+        Returns:
+            Logits (B, P, C), distances (B, P, 4) in pixels, quality logits (B, P) or None, and the logits of
+            the distances' distributions (B, P, 4, N). All of it float32.
+        """
+        logits, boxes, qualities = [], [], []
+        for level, feature in enumerate(features):
+            feature = self.towers[level](feature)
+            logits.append(flat(self.class_outs[level](feature)))
+            boxes.append(flat(self.box_outs[level](feature)))
+            if self.quality_outs is not None:
+                qualities.append(flat(self.quality_outs[level](feature)))
+        # float32 before the mean, which is no matrix product, since autocast would round the boxes of that.
+        distribution_BP4N = torch.cat(boxes, dim=1).float().unflatten(-1, (4, self.reg_max + 1))
+        strides_BP4 = (distribution_BP4N.softmax(dim=-1) * self.distance_N).sum(dim=-1)
+        quality_BP = torch.cat(qualities, dim=1).float().squeeze(-1) if qualities else None
+        logits_BPC = torch.cat(logits, dim=1).float()
+        return logits_BPC, stride_P[:, None] * strides_BP4, quality_BP, distribution_BP4N
+
+
+def _output(in_channels: int, out_channels: int) -> nn.Module:
+    conv = nn.Conv2d(in_channels, out_channels, 1)
+    nn.init.normal_(conv.weight, std=0.01)
+    assert conv.bias is not None
+    nn.init.zeros_(conv.bias)
+    return conv
+
+
+def _implicit(in_channels: int, out_channels: int) -> nn.Module:
+    narrow = max(1, in_channels // 4)
+    return nn.Sequential(
+        conv_norm(in_channels, narrow), separable(narrow, narrow), _output(narrow, out_channels)
+    )

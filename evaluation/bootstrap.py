@@ -1,0 +1,100 @@
+"""Which differences in AP are more than the luck of the validation images: the paired bootstrap.
+
+The validation set is drawn anew, image by image with replacement, and AP is counted on each draw. Nothing is
+matched twice: matching happens within an image, so a draw is a weight per image, and AP follows from running
+sums over the matches. Two detectors are compared on the same draws (Efron and Tibshirani, An Introduction to
+the Bootstrap, 1993, chapter 13: percentile intervals).
+
+Shape legend: I images, R resamples, K classes; N, D, J, G as in tools.matching.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.matching import Matches
+
+Floats = NDArray[np.float64]
+RECALLS = np.linspace(0.0, 1.0, 101)  # of COCOeval, bit for bit
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Difference:
+    """AP of one minus AP of another.
+
+    Attributes:
+        mean: on the validation set itself.
+        low, high: the 95% interval over resamples.
+    """
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def clear(self) -> bool:
+        """Whether the interval leaves zero out."""
+        return self.low > 0 or self.high < 0
+
+
+def draws(images: int, resamples: int, seed: int = 0) -> Iterator[NDArray[np.int64]]:
+    """How often each image occurs in each resample, as (I,) arrays. The same seed gives the same draws."""
+    rng = np.random.Generator(np.random.PCG64(seed))
+    for _ in range(resamples):
+        yield np.bincount(rng.integers(images, size=images), minlength=images)
+
+
+def average_precision(matches: Matches, weight_I: NDArray[np.int64]) -> float:
+    """COCO's AP, 0-100, of a validation set in which image i occurs weight_I[i] times.
+
+    With ones it is that of COCOeval. With other weights it is that of the set written out, as long as no two
+    detections of one class in one image have the same score: copies of a detection follow each other here.
+    NaN if no truth is left.
+    """
+    truths_K = np.bincount(matches.truth_class_G, weight_I[matches.truth_image_G], matches.classes)
+    if not truths_K.any():
+        return float("nan")
+    images = (matches.image_N, matches.image_D, matches.ignored_image_J)
+    right, seen, ignored = (_running(weight_I[image]) for image in images)
+    right_N = right[1:] - right[matches.group_start_N]
+    seen_N = seen[matches.right_N + 1] - seen[matches.class_start_N]
+    seen_N -= ignored[matches.ignored_until_N] - ignored[matches.ignored_from_N]
+    # A class that has no truth in this draw has no weight in image_N either: its precision is zero.
+    precision_N = right_N / (seen_N + np.spacing(1))
+    # The best precision from here on, within the group: an offset per group keeps the maximum inside.
+    offset_N = 2.0 * (matches.group_N[-1:] - matches.group_N)
+    best_N = np.maximum.accumulate((precision_N + offset_N)[::-1])[::-1] - offset_N
+    # How many recall thresholds are reached first by this detection.
+    recall_N = right_N / np.maximum(truths_K, 1)[matches.class_N]
+    reached_N = np.searchsorted(RECALLS, recall_N, side="right")
+    first_N = matches.group_start_N == np.arange(len(reached_N))
+    new_N = np.where(first_N, reached_N, np.diff(reached_N, prepend=0))
+    terms = len(RECALLS) * matches.thresholds * np.count_nonzero(truths_K)
+    return float(100.0 * (best_N * new_N).sum() / terms)
+
+
+def _running(weight: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sums of everything before each place, and of all."""
+    total = np.zeros(len(weight) + 1, dtype=np.int64)
+    np.cumsum(weight, out=total[1:])
+    return total
+
+
+def resampled(matches: Matches, resamples: int, seed: int = 0) -> Floats:
+    """AP on the set itself, then on each of the draws: (1 + R,)."""
+    whole = np.ones(matches.images, dtype=np.int64)
+    weights = (whole, *draws(matches.images, resamples, seed))
+    return np.array([average_precision(matches, weight_I) for weight_I in weights])
+
+
+def difference(first: Floats, second: Floats) -> Difference:
+    """Compares two results of `resampled` of the same seed, or means of several, by their draws."""
+    apart = first - second
+    tail = 100.0 * (1.0 - LEVEL) / 2
+    low, high = np.nanpercentile(apart[1:], (tail, 100.0 - tail))
+    return Difference(float(apart[0]), float(low), float(high))

@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pycocotools.coco import COCO
+
+from data.augment.transforms import train_transform
+from data.coco.dataset import CocoDataset
+from errors import UsageError
+
+
+def dataset(root: Path, split: str = "train2017", **arguments: Any) -> CocoDataset:
+    return CocoDataset(root / split, root / "annotations" / f"instances_{split}.json", **arguments)
+
+
+def content(root: Path) -> dict[str, Any]:
+    return json.loads((root / "annotations" / "instances_train2017.json").read_text())
+
+
+def rewrite(root: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    data = content(root)
+    change(data)
+    (root / "annotations" / "instances_train2017.json").write_text(json.dumps(data))
+
+
+def test_labels_follow_sorted_category_ids(tiny_coco: Path) -> None:
+    data = dataset(tiny_coco)
+    assert data.category_ids == (3, 7, 90)
+    assert data.class_names == ("car", "train", "toothbrush")
+    assert len(data) == 8
+
+
+def test_samples_hold_the_boxes_of_the_file_without_crowds(tiny_coco: Path) -> None:
+    data, file = dataset(tiny_coco), content(tiny_coco)
+    for sample, image in zip(data, file["images"], strict=True):
+        rows = [a for a in file["annotations"] if a["image_id"] == image["id"] and not a["iscrowd"]]
+        expected = [(x, y, x + w, y + h) for x, y, w, h in (a["bbox"] for a in rows)]
+        assert sample.boxes_N4.tolist() == [list(map(float, box)) for box in expected]
+        assert sample.boxes_N4.shape == (len(rows), 4)
+        assert [data.category_ids[label] for label in sample.labels_N] == [a["category_id"] for a in rows]
+        assert sample.image.shape == (3, image["height"], image["width"])
+        assert sample.image.dtype == torch.uint8
+        assert sample.original_size == (image["height"], image["width"])
+        assert sample.image_id == image["id"]
+        assert sample.problem is None
+
+
+def test_pixels_are_rgb(tiny_coco: Path) -> None:
+    sample = dataset(tiny_coco)[0]  # its one box is a red car
+    x1, y1, x2, y2 = sample.boxes_N4[0].long().tolist()
+    red, green, blue = sample.image[:, y1 + 4 : y2 - 4, x1 + 4 : x2 - 4].float().mean(dim=(1, 2)).tolist()
+    assert red > 180
+    assert max(green, blue) < 80
+
+
+def test_coco_json_keeps_crowds_and_areas_and_is_read_by_pycocotools(tiny_coco: Path) -> None:
+    rewrite(tiny_coco, lambda d: (d["annotations"].reverse(), d["annotations"][0].update(id=0)))
+    api, file = COCO(), content(tiny_coco)
+    api.dataset = dataset(tiny_coco).coco_json()
+    api.createIndex()
+
+    def key(a: dict[str, Any]) -> tuple[Any, ...]:
+        return (a["image_id"], a["category_id"], *a["bbox"], a["area"], a["iscrowd"])
+
+    assert sorted(map(key, api.anns.values())) == sorted(map(key, file["annotations"]))
+    assert sum(a["iscrowd"] for a in api.anns.values()) == 1
+    assert 0 not in api.anns, "COCOeval takes a truth with id 0 for an unmatched one"
+    assert {(i["id"], i["height"], i["width"]) for i in api.imgs.values()} == {
+        (i["id"], i["height"], i["width"]) for i in file["images"]
+    }
+
+
+def test_defaults_of_optional_fields(tiny_coco: Path) -> None:
+    rewrite(tiny_coco, lambda d: [a.pop(k) for a in d["annotations"] for k in ("area", "iscrowd", "id")])
+    annotations = dataset(tiny_coco).coco_json()["annotations"]
+    assert all(a["iscrowd"] == 0 and a["area"] == a["bbox"][2] * a["bbox"][3] for a in annotations)
+    assert len({a["id"] for a in annotations}) == len(annotations) == len(content(tiny_coco)["annotations"])
+
+
+def test_boxes_are_clipped_and_those_without_area_are_named(
+    tiny_coco: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def spoil(data: dict[str, Any]) -> None:
+        image = data["images"][1]["id"]  # the one without boxes
+        boxes = ([-5, -6, 20, 30], [3, 3, 0, 5], [3, 3, 5, -2], [500, 3, 5, 5], [float("nan"), 1, 2, 3],
+                 [1, 1, float("inf"), 3])  # fmt: skip
+        for number, box in enumerate(boxes):
+            data["annotations"].append(
+                {"id": 9000 + number, "image_id": image, "category_id": 3, "bbox": box}
+            )
+
+    rewrite(tiny_coco, spoil)
+    with caplog.at_level(logging.WARNING):
+        data = dataset(tiny_coco)
+    assert data[1].boxes_N4.tolist() == [[0, 0, 15, 24]]
+    assert len(caplog.records) == 1
+    assert "5 of" in caplog.text
+    assert "9001, 9002, 9003, 9004, 9005" in caplog.text
+    json.dumps(data.coco_json(), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda d: d.pop("categories"), ["categories"]),
+        (lambda d: d.update(images={}), ["images"]),
+        (lambda d: d.update(images=[], annotations=[]), ["images", "empty"]),
+        (lambda d: d["annotations"][2].update(image_id=31), ["annotation 502", "image_id 31"]),
+        (lambda d: d["annotations"][2].update(category_id=4), ["annotation 502", "category_id 4"]),
+        (lambda d: d["annotations"][2].pop("category_id"), ["annotation 502", "category_id None"]),
+        (lambda d: d["annotations"][2].update(id=500), ["annotations", "[500]"]),
+        (lambda d: d["images"][2].update(id=1000), ["images", "[1000]"]),
+        (lambda d: d["images"][2].update(id="a"), ["'a'", "integer"]),
+        (lambda d: d["images"][2].pop("width"), ["width"]),
+        (lambda d: d["categories"][0].update(id=3), ["categories", "[3]"]),
+        (lambda d: d["annotations"][2].update(bbox=[1, 2, 3]), ["annotation 502", "bbox [1, 2, 3]"]),
+        (lambda d: d["annotations"][2].update(bbox=None), ["annotation 502", "bbox None"]),
+        (lambda d: d["annotations"].append(5), ["annotations", "5"]),
+        (lambda d: d["images"][3].update(file_name="none.jpg"), ["1 of 8", "none.jpg", "train2017"]),
+        (lambda d: d["images"][3].update(width=200), ["000000000003.jpg", "200x"]),
+    ],
+)
+def test_a_wrong_file_is_explained(
+    tiny_coco: Path, change: Callable[[dict[str, Any]], object], words: list[str]
+) -> None:
+    rewrite(tiny_coco, change)
+    with pytest.raises(UsageError) as caught:
+        dataset(tiny_coco)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["names: [car]\n", "0 0.5 0.5 0.1 0.1", "[]", '"x"', "", "<annotation/>"])
+def test_other_formats_are_refused(tiny_coco: Path, text: str) -> None:
+    path = tiny_coco / "other.json"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=r"other\.json.*COCO"):
+        CocoDataset(tiny_coco / "train2017", path)
+
+
+def test_missing_paths_are_named(tiny_coco: Path) -> None:
+    annotations = tiny_coco / "annotations" / "instances_train2017.json"
+    with pytest.raises(UsageError, match="nowhere"):
+        CocoDataset(tiny_coco / "nowhere", annotations)
+    with pytest.raises(UsageError, match=r"none\.json"):
+        CocoDataset(tiny_coco / "train2017", tiny_coco / "none.json")
+
+
+def test_a_file_that_is_no_image_is_named(tiny_coco: Path) -> None:
+    (tiny_coco / "train2017" / "000000000002.jpg").write_text("<html>404</html>")
+    with pytest.raises(UsageError, match=r"1 of 8 .*000000000002\.jpg"):
+        dataset(tiny_coco)
+
+
+def test_images_in_subfolders(tiny_coco: Path) -> None:
+    rewrite(tiny_coco, lambda d: [i.update(file_name=f"train2017/{i['file_name']}") for i in d["images"]])
+    data = CocoDataset(tiny_coco, tiny_coco / "annotations" / "instances_train2017.json")
+    assert data[3].image_id == 1000 + 37 * 3
+
+
+def test_a_truncated_image_is_replaced_in_training_and_blank_in_evaluation(tiny_coco: Path) -> None:
+    data, path = dataset(tiny_coco), tiny_coco / "train2017" / "000000000007.jpg"
+    path.write_bytes(path.read_bytes()[:700])  # the header stays whole
+    replaced = data[3, 7]
+    assert replaced.image_id == data[0].image_id
+    assert replaced.problem is not None
+    assert replaced.problem.startswith("000000000007.jpg: ")
+    blank = data[7]
+    assert blank.image_id == 1000 + 37 * 7
+    assert len(blank.boxes_N4) == len(blank.labels_N) == 0
+    assert blank.image.shape[1:] == blank.original_size
+    assert blank.problem == replaced.problem
+
+
+def test_a_lost_disk_ends_the_run(tiny_coco: Path) -> None:
+    data = dataset(tiny_coco)
+    for path in (tiny_coco / "train2017").iterdir():
+        path.unlink()
+    with pytest.raises(UsageError, match="train2017"):
+        data[0, 0]
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK", "P", "LA"])
+def test_other_colour_modes_become_rgb(tiny_coco: Path, mode: str) -> None:
+    name = "000000000002.tif" if mode == "CMYK" else "000000000002.png"
+    with Image.open(tiny_coco / "train2017" / "000000000002.jpg") as image:
+        image.convert(mode).save(tiny_coco / "train2017" / name)
+        gray = np.asarray(image.convert("L"), dtype=float).mean()
+    rewrite(tiny_coco, lambda d: d["images"][2].update(file_name=name))
+    sample = dataset(tiny_coco)[2]
+    assert sample.image.shape[0] == 3
+    assert abs(sample.image.float().mean().item() - gray) < 12
+
+
+def test_deep_images_are_refused(tiny_coco: Path) -> None:
+    with Image.open(tiny_coco / "train2017" / "000000000002.jpg") as image:
+        Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 256).save(
+            tiny_coco / "train2017" / "d.png"
+        )
+    rewrite(tiny_coco, lambda d: d["images"][2].update(file_name="d.png"))
+    with pytest.raises(UsageError, match=r"d\.png.*8 bits"):
+        dataset(tiny_coco)
+
+
+def test_exif_orientation_is_ignored(tiny_coco: Path) -> None:
+    path = tiny_coco / "train2017" / "000000000002.jpg"
+    before = dataset(tiny_coco)[2].image.shape
+    with Image.open(path) as image:
+        exif = image.getexif()
+        exif[0x0112] = 6
+        image.save(path, exif=exif)
+    assert dataset(tiny_coco)[2].image.shape == before
+
+
+def test_augmentation_depends_on_seed_epoch_and_index_only(tiny_coco: Path) -> None:
+    transform = train_transform([40, 50, 60, 70], 200, flip=0.5, photometric=True)
+    data, other = (
+        dataset(tiny_coco, transform=transform, seed=1),
+        dataset(tiny_coco, transform=transform, seed=2),
+    )
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first = data[4, 2]
+    assert torch.equal(torch.get_rng_state(), before), "the global generator must not move"
+    torch.manual_seed(6)
+    np.random.seed(6)
+    again = data[4, 2]
+    assert torch.equal(first.image, again.image)
+    assert torch.equal(first.boxes_N4, again.boxes_N4)
+    assert any(not torch.equal(data[epoch, 2].image, first.image) for epoch in range(3))
+    differs = [not torch.equal(data[epoch, 2].image, other[epoch, 2].image) for epoch in range(3)]
+    assert any(differs)
+
+
+def test_indices_behave_like_a_list(tiny_coco: Path) -> None:
+    data = dataset(tiny_coco, "val2017")
+    assert len(list(data)) == 4
+    assert data[-1].image_id == data[3].image_id
+    with pytest.raises(IndexError):
+        data[4]
+
+
+def test_it_can_be_sent_to_a_worker(tiny_coco: Path) -> None:
+    data = dataset(tiny_coco, transform=train_transform(40, 80))
+    assert torch.equal(pickle.loads(pickle.dumps(data))[0, 3].image, data[0, 3].image)

@@ -1,0 +1,104 @@
+"""The head: its order of points, its start, its quality branches."""
+
+import pytest
+import torch
+from torch import nn
+
+from assigners.core.types import PointGrid
+from detector.head.fcos import FcosHead
+from errors import UsageError
+
+GRID = PointGrid.for_image(48, 80, (8, 16))
+
+
+def _maps(channels: int = 8) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(2, channels, *shape, generator=generator) for shape in GRID.shapes]
+
+
+def _head(**options: object) -> FcosHead:
+    torch.manual_seed(0)
+    return FcosHead(8, 3, 2, **{"channels": 16, "convs": 1, **options})
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_points_come_in_the_order_of_the_grid(channels_last: bool) -> None:
+    """Maps that hold their own coordinates come out as the coordinates of the grid."""
+    head = _head(convs=0)
+    for out, row in ((head.class_out, 3), (head.box_out, 4)):
+        nn.init.zeros_(out.weight)
+        nn.init.zeros_(out.bias)
+        out.weight.data[torch.arange(row), torch.arange(row), 1, 1] = 1.0
+    maps = []
+    for level, (rows, columns) in enumerate(GRID.shapes):
+        map_ = torch.zeros(2, 8, rows, columns)
+        for i in range(rows):
+            for j in range(columns):
+                map_[:, 0, i, j] = (j + 0.5) * GRID.strides[level]
+                map_[:, 1, i, j] = (i + 0.5) * GRID.strides[level]
+                map_[1, 2, i, j] = level
+        maps.append(map_.contiguous(memory_format=torch.channels_last) if channels_last else map_)
+    logits, distances, quality = head(maps, GRID.stride_P)
+    assert quality is None
+    for image in range(2):
+        assert torch.equal(logits[image, :, :2], GRID.centers_P2)
+    assert torch.equal(logits[1, :, 2], (GRID.stride_P == 16).float())
+    # distance = stride x exp(raw), and the raw value is held within -8 and 8
+    torch.testing.assert_close(distances[0, :, 0], GRID.stride_P * GRID.centers_P2[:, 0].clamp(max=8).exp())
+
+
+def test_scale_is_per_level() -> None:
+    head = _head(convs=0)
+    head.scale.data = torch.tensor([0.0, 1.0])
+    _, distances, _ = head(_maps(), GRID.stride_P)
+    assert (distances[:, GRID.level_slices[0]] == 8.0).all()  # exp(0) strides
+    assert (distances[:, GRID.level_slices[1]] != 16.0).any()
+
+
+@pytest.mark.parametrize("quality", ["none", "centerness", "implicit"])
+def test_start(quality: str) -> None:
+    """Untrained: a class probability near 0.01 and boxes of about 8 strides."""
+    logits, distances, quality_logits = _head(quality=quality)(_maps(), GRID.stride_P)
+    assert logits.shape == (2, len(GRID), 3)
+    assert distances.shape == (2, len(GRID), 4)
+    torch.testing.assert_close(logits.sigmoid().mean(), torch.tensor(0.01), rtol=0.2, atol=0)
+    side = (distances[..., 0] + distances[..., 2]) / GRID.stride_P
+    torch.testing.assert_close(side, torch.full_like(side, 8.0), rtol=0.5, atol=0)
+    if quality == "none":
+        assert quality_logits is None
+    else:
+        assert quality_logits is not None
+        assert quality_logits.shape == (2, len(GRID))
+        torch.testing.assert_close(quality_logits.sigmoid().mean(), torch.tensor(0.5), rtol=0.2, atol=0)
+
+
+def test_implicit_quality_has_three_convolutions_of_a_quarter() -> None:
+    head = _head(quality="implicit")
+    assert head.quality_out is not None
+    convs = [m for m in head.quality_out.modules() if isinstance(m, nn.Conv2d)]
+    assert [(m.in_channels, m.out_channels) for m in convs] == [(16, 4), (4, 4), (4, 4), (4, 1)]
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(256, 32), (64, 32), (48, 24), (36, 18), (7, 1), (1, 1)])
+def test_groups_divide_the_channels(channels: int, groups: int) -> None:
+    head = _head(channels=channels)
+    assert {m.num_groups for m in head.modules() if isinstance(m, nn.GroupNorm)} == {groups}
+
+
+def test_huge_features_give_finite_boxes() -> None:
+    maps = [1e6 * map_ for map_ in _maps()]
+    _, distances, _ = _head(convs=0)(maps, GRID.stride_P)
+    assert distances.isfinite().all()
+    assert (distances > 0).all()
+
+
+def test_half_precision_gives_float32() -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        outputs = _head(quality="implicit")(_maps(), GRID.stride_P)
+    assert all(output is not None and output.dtype == torch.float32 for output in outputs)
+
+
+@pytest.mark.parametrize("options", [{"quality": "iou"}, {"channels": 0}, {"convs": -1}])
+def test_errors(options: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match=r"model\.head"):
+        _head(**options)

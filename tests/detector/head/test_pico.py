@@ -1,0 +1,126 @@
+"""PicoDet's head: its order of points, its start, its distributions, its quality branches."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from assigners.core.types import PointGrid
+from detector.head.pico import PicoHead
+from errors import UsageError
+
+GRID = PointGrid.for_image(48, 80, (8, 16))
+
+
+def _maps(channels: int = 8) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(2, channels, *shape, generator=generator) for shape in GRID.shapes]
+
+
+def _head(**options: object) -> PicoHead:
+    torch.manual_seed(0)
+    return PicoHead(8, 3, 2, **{"channels": 16, "convs": 1, **options})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_points_come_in_the_order_of_the_grid(channels_last: bool) -> None:
+    """Maps that hold their own coordinates and level come out as those of the grid."""
+    head = _head(convs=0)
+    for out in head.class_outs:
+        assert isinstance(out, nn.Conv2d)
+        out.weight.data.zero_()[torch.arange(3), torch.arange(3)] = 1.0
+        nn.init.zeros_(out.bias)  # type: ignore[arg-type]
+    maps = []
+    for level, part in enumerate(GRID.level_slices):
+        center_P2, shape = GRID.centers_P2[part], GRID.shapes[level]
+        map_ = torch.zeros(2, 8, *shape)
+        map_[:, :2] = center_P2.T.view(2, *shape)
+        map_[1, 2] = level
+        maps.append(map_.contiguous(memory_format=torch.channels_last) if channels_last else map_)
+    logits, _, quality, _ = head(maps, GRID.stride_P)
+    assert quality is None
+    for image in range(2):
+        assert torch.equal(logits[image, :, :2], GRID.centers_P2)
+    assert torch.equal(logits[1, :, 2], (GRID.stride_P == 16).float())
+
+
+def test_a_distance_is_the_mean_of_its_own_distribution() -> None:
+    """Each side of each level prefers another value; the logits are those of left, top, right and bottom."""
+    head = _head(convs=0, reg_max=5)
+    wanted = torch.tensor([[0.0, 1.0, 2.5, 5.0], [4.5, 3.0, 0.5, 2.0]])
+    for out, strides_4 in zip(head.box_outs, wanted, strict=True):
+        assert isinstance(out, nn.Conv2d)
+        assert out.bias is not None
+        nn.init.zeros_(out.weight)
+        # 30 at the value, or at the two around it: the softmax leaves the others less than 1e-12.
+        near = (torch.arange(6) - strides_4[:, None]).abs() < 0.75
+        out.bias.data = 30.0 * near.float().flatten()
+    _, distances, _, distribution = head(_maps(), GRID.stride_P)
+    assert distribution.shape == (2, len(GRID), 4, 6)
+    for part, stride, strides_4 in zip(GRID.level_slices, GRID.strides, wanted, strict=True):
+        expected = (stride * strides_4).expand_as(distances[:, part])
+        torch.testing.assert_close(distances[:, part], expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("quality", ["none", "centerness", "implicit"])
+def test_start(quality: str) -> None:
+    """Untrained: a class probability near 0.01 and boxes of about 7 strides."""
+    logits, distances, quality_logits, distribution = _head(quality=quality)(_maps(), GRID.stride_P)
+    assert logits.shape == (2, len(GRID), 3)
+    assert distances.shape == (2, len(GRID), 4)
+    assert distribution.shape == (2, len(GRID), 4, 8)
+    torch.testing.assert_close(logits.sigmoid().mean(), torch.tensor(0.01), rtol=0.2, atol=0)
+    side = (distances[..., 0] + distances[..., 2]) / GRID.stride_P
+    torch.testing.assert_close(side, torch.full_like(side, 7.0), rtol=0.2, atol=0)
+    if quality == "none":
+        assert quality_logits is None
+    else:
+        assert quality_logits is not None
+        assert quality_logits.shape == (2, len(GRID))
+        torch.testing.assert_close(quality_logits.sigmoid().mean(), torch.tensor(0.5), rtol=0.2, atol=0)
+
+
+def test_levels_share_nothing_and_classes_share_the_tower_with_boxes() -> None:
+    head = _head(convs=2, quality="implicit")
+    logits, distances, quality, _ = head(_maps(), GRID.stride_P)
+    assert quality is not None
+    first = GRID.level_slices[0]
+    parameters = dict(head.named_parameters())
+    for output, outs in ((logits, "class_outs"), (distances, "box_outs"), (quality, "quality_outs")):
+        loss = output[:, first].square().sum()
+        gradients = torch.autograd.grad(loss, list(parameters.values()), retain_graph=True, allow_unused=True)
+        pairs = zip(parameters, gradients, strict=True)
+        used = {tuple(name.split(".")[:2]) for name, g in pairs if g is not None and g.abs().sum() > 0}
+        assert used == {("towers", "0"), (outs, "0")}
+
+
+def test_the_tower_is_depthwise_separable() -> None:
+    convs = [m for m in _head(convs=2).towers[0].modules() if isinstance(m, nn.Conv2d)]
+    shapes = [(m.in_channels, m.out_channels, m.kernel_size[0], m.groups) for m in convs]
+    assert shapes == [(8, 8, 5, 8), (8, 16, 1, 1), (16, 16, 5, 16), (16, 16, 1, 1)]
+
+
+def test_huge_features_give_finite_boxes_within_reach() -> None:
+    maps = [1e6 * map_ for map_ in _maps()]
+    _, distances, _, _ = _head(convs=0)(maps, GRID.stride_P)
+    assert distances.isfinite().all()
+    assert (distances >= 0).all()
+    assert (distances <= 7 * GRID.stride_P[:, None] * (1 + 1e-6)).all()
+
+
+def test_half_precision_gives_float32() -> None:
+    head = _head(quality="implicit").eval()
+    with torch.no_grad():
+        exact = head(_maps(), GRID.stride_P)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            outputs = head(_maps(), GRID.stride_P)
+    assert all(output is not None and output.dtype == torch.float32 for output in outputs)
+    # The mean itself is taken in float32: rounded to bfloat16 it would be a multiple of 1/64 strides.
+    strides = outputs[1] / GRID.stride_P[:, None]
+    assert (64 * strides != (64 * strides).round()).float().mean() > 0.9
+    torch.testing.assert_close(outputs[1], exact[1], rtol=0.02, atol=0)
+
+
+@pytest.mark.parametrize("options", [{"quality": "iou"}, {"channels": 0}, {"convs": -1}, {"reg_max": 0}])
+def test_errors(options: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match=r"model\.head"):
+        _head(**options)

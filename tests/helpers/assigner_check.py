@@ -1,0 +1,127 @@
+"""Compares an assigner with its oracle, and checks what every assignment must fulfil."""
+
+import math
+from collections import Counter
+from collections.abc import Callable
+
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis.strategies import SearchStrategy
+
+from assigners import Assignment, GroundTruth, PointGrid, Predictions
+from tests.helpers.assigner_batches import Batch, batches
+from tests.oracles.scene import Assigned, Scene, UndecidedError, scenes
+
+Assigner = Callable[..., Assignment]
+Oracle = Callable[..., Assigned]
+
+
+def rows(assignment: Assignment) -> dict[tuple[int, int], tuple[int, float, float]]:
+    """(image, point) -> (truth row, score, weight)."""
+    keys = zip(assignment.image_K.tolist(), assignment.point_K.tolist(), strict=True)
+    values = zip(
+        assignment.truth_K.tolist(), assignment.score_K.tolist(), assignment.weight_K.tolist(), strict=True
+    )
+    return dict(zip(keys, values, strict=True))
+
+
+def check_wellformed(
+    assignment: Assignment, grid: PointGrid, predictions: Predictions, truth: GroundTruth
+) -> None:
+    """Types, order, ranges, one truth per point, and each point answers for a truth of its own image."""
+    whole = (assignment.image_K, assignment.point_K, assignment.truth_K)
+    real = (assignment.score_K, assignment.weight_K)
+    assert all(t.dtype == torch.int64 for t in whole)
+    assert all(t.dtype == torch.float32 for t in real)
+    assert {tuple(t.shape) for t in (*whole, *real)} == {(len(assignment),)}
+    assert not any(t.requires_grad for t in real)
+    key_K = assignment.image_K * len(grid) + assignment.point_K
+    assert bool((key_K[1:] > key_K[:-1]).all()), "rows are sorted by (image, point), each at most once"
+    if len(assignment) == 0:
+        return
+    assert int(assignment.image_K.min()) >= 0
+    assert int(assignment.image_K.max()) < len(predictions.scores_BPC)
+    assert int(assignment.point_K.min()) >= 0
+    assert int(assignment.point_K.max()) < len(grid)
+    assert torch.equal(truth.image_G[assignment.truth_K], assignment.image_K)
+    assert bool(((assignment.score_K >= 0) & (assignment.score_K <= 1)).all())
+    assert bool((assignment.weight_K > 0).all())
+    boxes_K4 = truth.boxes_G4[assignment.truth_K]
+    assert bool(boxes_K4.isfinite().all())
+    assert bool((boxes_K4[:, 2:] > boxes_K4[:, :2]).all())
+
+
+def check_same(assignment: Assignment, other: Assignment) -> None:
+    """Bit for bit."""
+    for name in ("image_K", "point_K", "truth_K", "score_K", "weight_K"):
+        assert torch.equal(getattr(assignment, name), getattr(other, name)), name
+
+
+def check_image(actual: Assigned, expected: Assigned) -> None:
+    """The same points for the same truths, with scores and weights within 1e-5."""
+    assert {p: row[0] for p, row in actual.items()} == {p: row[0] for p, row in expected.items()}
+    for point, (_, score, weight) in expected.items():
+        assert math.isclose(actual[point][1], score, rel_tol=1e-5, abs_tol=1e-5), (
+            point,
+            actual[point],
+            score,
+        )
+        assert math.isclose(actual[point][2], weight, rel_tol=1e-6), (point, actual[point], weight)
+
+
+def compare(assigner: Assigner, oracle: Oracle, batch: Batch, progress: float = 0.0) -> Counter[str]:
+    """Compares image by image; counts images compared and images that rounding leaves undecided."""
+    assignment = assigner(batch.grid, batch.predictions, batch.truth, progress=progress)
+    check_wellformed(assignment, batch.grid, batch.predictions, batch.truth)
+    seen: Counter[str] = Counter()
+    found = rows(assignment)
+    for image, (scene, first) in enumerate(scenes(batch.grid, batch.predictions, batch.truth)):
+        expected = _answer(oracle, scene, progress)
+        if expected is None:
+            seen["undecided"] += 1
+            continue
+        seen["compared"] += 1
+        seen["with positives"] += bool(expected)
+        actual = {p: (t - first, s, w) for (i, p), (t, s, w) in found.items() if i == image}
+        check_image(actual, expected)
+    return seen
+
+
+def _answer(oracle: Oracle, scene: Scene, progress: float) -> Assigned | None:
+    try:
+        return oracle(scene, progress=progress)
+    except UndecidedError:
+        return None
+
+
+def agree(
+    assigner: Assigner,
+    oracle: Oracle,
+    examples: int = 80,
+    strategy: SearchStrategy[Batch] | None = None,
+    progress: float = 0.0,
+    decided: float = 0.5,
+    positive: float = 0.05,
+) -> None:
+    """Holds an assigner to its oracle on random batches.
+
+    At least the given shares of all images must be decided, and have positives. They are low: what hypothesis
+    draws also depends on the modules that are loaded, since it picks up their constants.
+    """
+    seen: Counter[str] = Counter()
+
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(batches() if strategy is None else strategy)
+    def check(batch: Batch) -> None:
+        seen.update(compare(assigner, oracle, batch, progress))
+
+    check()
+    total = seen["compared"] + seen["undecided"]
+    assert seen["compared"] >= decided * total, seen
+    assert seen["with positives"] >= positive * total, seen

@@ -1,0 +1,229 @@
+"""The analysis of a run by hand, on random detections, and from files to files.
+
+Shape legend: N detections, rows as in engine.coco_metrics.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from engine.setup import build_dataset
+from evaluation import error_analysis
+from evaluation.coco_metrics import CERTAIN, DUPLICATE, FALSE, IGNORED, coco_results, evaluate, ground_truth
+from evaluation.error_analysis import MOST_DUPLICATES, analyse, curves, histogram, usable
+from evaluation.tide import KINDS, MISSING, installed
+from tools.errors import __main__ as errors
+from tools.errors.__main__ import analyse_run, error_table, main
+from tools.errors.picture import errors_figure
+
+Compose = Callable[..., DictConfig]
+BOX = [100.0, 100, 100, 100]
+
+
+def truth_json(count: int) -> dict[str, Any]:
+    """One cat in each of `count` images; the dog is never seen."""
+    return {
+        "images": [{"id": n, "file_name": f"{n}", "height": 400, "width": 400} for n in range(count)],
+        "categories": [{"id": 4, "name": "cat"}, {"id": 9, "name": "dog"}],
+        "annotations": [
+            {"id": n + 1, "image_id": n, "category_id": 4, "bbox": BOX, "area": 1e4, "iscrowd": 0}
+            for n in range(count)
+        ],
+    }
+
+
+def detections(count: int, copies: int) -> np.ndarray:
+    """Each of `count` objects found once, of score 0.8 and falling, and `copies` times more, from 0.5."""
+    found = [[n, *BOX, 0.8 - 0.01 * n, 4] for n in range(count)]
+    found += [[n, *BOX[:3], 90, 0.5 - 0.01 * n - 0.1 * c, 4] for n in range(count) for c in range(copies)]
+    return np.array(found, dtype=float)
+
+
+def test_the_usable_threshold_by_hand() -> None:
+    score_N = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3])
+    outcome_N = np.array([CERTAIN, FALSE, DUPLICATE, CERTAIN, IGNORED, DUPLICATE, CERTAIN])
+    # Of 20 objects one duplicate is allowed: down to the score above the second.
+    assert usable(score_N, outcome_N, 20) == {
+        "threshold": 0.5, "duplicates": 0.05, "recall": 0.1, "precision": 0.5,
+    }  # fmt: skip
+    assert usable(score_N, outcome_N, 19) == {
+        "threshold": 0.8, "duplicates": 0.0, "recall": 1 / 19, "precision": 0.5,
+    }  # fmt: skip
+    everything = usable(score_N, outcome_N, 40)
+    assert everything is not None
+    assert (everything["threshold"], everything["recall"]) == (0.3, 3 / 40)
+
+
+def test_there_may_be_no_usable_threshold() -> None:
+    assert usable(np.array([0.5, 0.5]), np.array([CERTAIN, DUPLICATE]), 1) is None  # the scores tie
+    assert usable(np.zeros(0), np.zeros(0, dtype=int), 1) is None
+    assert usable(np.array([0.5]), np.array([FALSE]), 0) is None
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), truths=st.integers(1, 60))
+def test_no_lower_threshold_is_usable(seed: int, truths: int) -> None:
+    rng = np.random.default_rng(seed)
+    score_N, outcome_N = rng.integers(1, 12, 40) / 12, rng.choice(4, 40, p=[0.3, 0.4, 0.2, 0.1])
+    found = usable(score_N, outcome_N, truths)
+    duplicates = {t: (outcome_N[score_N >= t] == DUPLICATE).sum() / truths for t in np.unique(score_N)}
+    fine = [t for t, rate in duplicates.items() if rate <= MOST_DUPLICATES]
+    if not fine:
+        assert found is None
+        return
+    assert found is not None
+    assert found["threshold"] == min(fine)
+    kept_N = outcome_N[score_N >= min(fine)]
+    assert found["duplicates"] == pytest.approx(duplicates[min(fine)])
+    assert found["recall"] == pytest.approx((kept_N == CERTAIN).sum() / truths)
+    assert found["precision"] == pytest.approx((kept_N == CERTAIN).sum() / max(1, (kept_N != IGNORED).sum()))
+
+
+def test_histograms_count_each_outcome() -> None:
+    found = histogram(
+        np.array([0.02, 0.51, 0.52, 0.97, 1.0]), np.array([FALSE, CERTAIN, DUPLICATE, CERTAIN, CERTAIN])
+    )
+    assert len(found["edges"]) == 21
+    assert [n for n, count in enumerate(found["certain"]) if count] == [10, 19]
+    assert found["certain"][19] == 2
+    assert [n for n, count in enumerate(found["duplicate"]) if count] == [10]
+    assert [n for n, count in enumerate(found["false"]) if count] == [0]
+
+
+def test_the_mean_of_a_curve_is_ap() -> None:
+    rng = np.random.default_rng(0)
+    found = detections(20, 3)
+    found[:, 1:5] += rng.normal(0, 16, (80, 4))
+    truth = ground_truth(truth_json(20))
+    result, expected = curves(truth, found), evaluate(truth, found)
+    assert 0 < expected["AP75"] < expected["AP50"] < 100
+    assert 100 * np.mean(result["0.5"]) == pytest.approx(expected["AP50"], abs=1e-4)
+    assert 100 * np.mean(result["0.75"]) == pytest.approx(expected["AP75"], abs=1e-4)
+
+
+def test_without_truths_there_is_no_curve() -> None:
+    content = truth_json(2) | {"annotations": []}
+    assert curves(ground_truth(content), detections(2, 1)) == {"0.5": [], "0.75": []}
+
+
+def test_duplicates_are_what_a_run_without_nms_loses() -> None:
+    truth = ground_truth(truth_json(20))
+    result = analyse(truth, {"nms": detections(20, 0), "nms_free": detections(20, 2)})
+    assert sum(result["nms_free"]["histogram"]["duplicate"]) == 40
+    expected = {"threshold": 0.5, "duplicates": 0.05, "recall": 1.0, "precision": 20 / 21}
+    assert result["nms_free"]["usable"] == pytest.approx(expected)
+    assert result["nms"]["usable"]["threshold"] == pytest.approx(0.61)
+    assert result == json.loads(json.dumps(result))
+    if installed():
+        assert result["nms_free"]["tide"]["counts"] == dict.fromkeys(KINDS, 0) | {"duplicate": 40}
+
+
+@pytest.fixture
+def run(tiny_run: Compose, tmp_path: Path) -> tuple[Path, int]:
+    """A directory with what a finished run on shapes leaves, of which the boxes are the truth, twice."""
+    config = tiny_run()
+    truth = build_dataset(config.data, "val", 0).coco_json()["annotations"]
+    once = np.array([[a["image_id"], *a["bbox"], 0.9, a["category_id"]] for a in truth])
+    twice = np.concatenate((once, once * [1, 1, 1, 1, 1, 0.5, 1]))
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
+    (tmp_path / "one" / "predictions.json").write_text(json.dumps(coco_results(twice)))
+    (tmp_path / "one" / "predictions_nms.json").write_text(json.dumps(coco_results(once)))
+    return tmp_path / "one", len(truth)
+
+
+def test_from_a_run_to_its_files(run: tuple[Path, int], capsys: pytest.CaptureFixture[str]) -> None:
+    directory, truths = run
+    main([f"run={directory}"])
+    stored = json.loads((directory / "errors.json").read_text())
+    assert sum(stored["nms_free"]["histogram"]["duplicate"]) == truths
+    assert sum(stored["nms"]["histogram"]["certain"]) == truths
+    assert stored["nms_free"]["usable"]["threshold"] == 0.9
+    assert (directory / "pictures" / "errors.png").stat().st_size > 10_000
+    shown = capsys.readouterr().out
+    assert "0.900" in shown
+    assert ("without duplicate errors" in shown) == installed()
+
+
+def test_without_hotcoco_the_rest_is_there(run: tuple[Path, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(error_analysis, "installed", lambda: False)
+    console = Console(record=True, width=100)
+    result = analyse_run(run[0], console)
+    assert result["nms"]["tide"] is None
+    assert result["nms_free"]["usable"]["threshold"] == 0.9
+    assert MISSING in console.export_text(clear=False).replace("\n", " ")
+    assert "threshold" in console.export_text()
+
+
+def test_the_picture_and_the_table_stand_nothing_found() -> None:
+    empty = np.zeros((0, 7))
+    result = analyse(ground_truth(truth_json(2)), {"nms": empty, "nms_free": empty})
+    figure = errors_figure(result, "nothing")
+    figure.canvas.draw()
+    assert [ax.get_title() for ax in figure.axes][1:] == [
+        "Precision over recall, mean of classes", "Scores, NMS", "Scores, NMS-free",
+    ]  # fmt: skip
+    console = Console(record=True)
+    console.print(error_table(result, "nothing"))
+    assert "-" in console.export_text()
+
+
+def damage_unfinished(directory: Path) -> None:
+    (directory / "predictions_nms.json").unlink()
+
+
+def damage_half(directory: Path) -> None:
+    (directory / "predictions.json").write_text('[{"image_id": 1')
+
+
+def damage_other_format(directory: Path) -> None:
+    (directory / "predictions.json").write_text('[{"image": 1}]')
+
+
+def damage_other_data(directory: Path) -> None:
+    found = coco_results(np.array([[999, 1, 2, 3, 4, 0.5, 1]]))
+    (directory / "predictions.json").write_text(json.dumps(found))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (damage_unfinished, "has no predictions_nms.json: finish the run"),
+        (damage_half, "predictions.json is damaged"),
+        (damage_other_format, "predictions.json is damaged"),
+        (damage_other_data, "has detections of image 999"),
+    ],
+)
+def test_a_run_that_cannot_be_analysed(
+    run: tuple[Path, int], damage: Callable[[Path], None], message: str
+) -> None:
+    damage(run[0])
+    with pytest.raises(SystemExit, match=message):
+        main([f"run={run[0]}"])
+    assert not (run[0] / "errors.json").exists()
+
+
+@pytest.mark.parametrize("words", [[], ["runs/one"], ["run=a", "run=b"], ["rum=a"]])
+def test_what_is_typed_wrongly_is_told(words: list[str]) -> None:
+    with pytest.raises(SystemExit, match="run=runs/NAME"):
+        main(words)
+
+
+def test_no_run_there(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="is not a run directory"):
+        main([f"run={tmp_path}/none"])
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--help"])
+    assert capsys.readouterr().out.strip() == (errors.__doc__ or "").strip()

@@ -1,0 +1,123 @@
+"""The differences between the groups of a table, with their bootstrap intervals, from stored predictions."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from omegaconf import OmegaConf
+
+from errors import UsageError
+from evaluation.bootstrap import Difference, Floats, difference, resampled
+from evaluation.coco_metrics import ground_truth
+from evaluation.matching import match
+from tools.compare.groups import OF_ASSIGNER, Group, Section, differing
+from tools.compare.runs import PREDICTIONS, FinishedRun, predictions
+
+PARALLEL_FROM = 1000  # images; below, processes take longer to start than to count
+ROUNDING = 1e-3  # of AP in eval.json
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two groups compared.
+
+    Attributes:
+        differences: of AP, first minus second, by selection.
+        also: the keys in which they differ besides assigner and loss.
+    """
+
+    first: Group
+    second: Group
+    differences: dict[str, Difference]
+    also: tuple[str, ...]
+
+
+def compare(section: Section, resamples: int, seed: int = 0, against: str | None = None) -> list[Pair]:
+    """All pairs of a table, in its order; or those of the row `against`, with that row second.
+
+    With several seeds a group's AP on a draw is the mean over its runs, so the interval covers the luck of
+    the images, and that of the seeds only in so far as they are averaged.
+
+    Raises:
+        UsageError: if the truths are gone, or do not give the AP that a run has stored.
+    """
+    pairs = _pairs(section.groups, against)
+    runs = list({run.path: run for pair in pairs for group in pair for run in group.runs}.values())
+    if not runs:
+        return []
+    tasks = [(run, selection) for run in runs for selection in PREDICTIONS]
+    work = partial(_resampled, _truth(runs[0]), resamples, seed)
+    workers = min(len(tasks), os.cpu_count() or 1) if section.images >= PARALLEL_FROM else 1
+    if workers > 1:
+        # Spawned, not forked: torch's threads do not survive a fork.
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+            results = list(pool.map(work, tasks))
+    else:
+        results = list(map(work, tasks))
+    found = {(run.path, selection): ap for (run, selection), ap in zip(tasks, results, strict=True)}
+
+    def of(group: Group, selection: str) -> Floats:
+        return np.mean([found[run.path, selection] for run in group.runs], axis=0)
+
+    return [
+        Pair(
+            first,
+            second,
+            {name: difference(of(first, name), of(second, name)) for name in PREDICTIONS},
+            tuple(differing((first, second), OF_ASSIGNER)),
+        )
+        for first, second in pairs
+    ]
+
+
+def _pairs(groups: Sequence[Group], against: str | None) -> list[tuple[Group, Group]]:
+    if against is None:
+        return list(combinations(groups, 2))
+    bases = [group for group in groups if against in (group.label, group.assigner)]
+    return [(group, base) for base in bases for group in groups if group not in bases]
+
+
+def best(section: Section, pairs: Sequence[Pair], selection: str) -> set[str]:
+    """The labels of the groups that no other one is clearly better than."""
+    labels = {group.label for group in section.groups}
+    for pair in pairs:
+        found = pair.differences[selection]
+        if found.clear:
+            labels.discard((pair.second if found.mean > 0 else pair.first).label)
+    return labels
+
+
+def _truth(run: FinishedRun) -> dict[str, Any]:
+    from engine.setup import build_dataset  # brings torch, which the spawned processes do without
+
+    try:
+        return build_dataset(OmegaConf.create(run.config["data"]), "val", run.seed).coco_json()
+    except UsageError as error:
+        raise UsageError(
+            f"the truths of {run.path} cannot be read: {error} (resamples=0 leaves the intervals out)"
+        ) from error
+
+
+def _resampled(
+    truth_json: dict[str, Any], resamples: int, seed: int, task: tuple[FinishedRun, str]
+) -> Floats:
+    """AP of one run on the set itself and on each draw."""
+    run, selection = task
+    results = predictions(run, selection)
+    strange = {result["image_id"] for result in results} - {image["id"] for image in truth_json["images"]}
+    ap_R = resampled(match(ground_truth(truth_json), results), resamples, seed) if not strange else [-1.0]
+    stored = run.result[selection]["AP"]
+    if strange or (stored is not None and abs(ap_R[0] - stored) > ROUNDING):
+        raise UsageError(
+            f"{run.path / PREDICTIONS[selection]} and the truths do not give the AP of {stored} that "
+            f"eval.json holds: has the data changed? python eval.py run={run.path} evaluates anew"
+        )
+    return np.asarray(ap_R)

@@ -1,0 +1,142 @@
+"""Where a finished run loses its AP: `python -m tools.errors run=runs/NAME`.
+
+Reads the run's predictions.json (NMS-free) and predictions_nms.json and the truths of its validation set,
+prints a table, and writes errors.json and pictures/errors.png into the run directory. docs/errors.md tells
+how to read them. TIDE's kinds of error need hotcoco (extra `fast`); all else works without it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import OmegaConf
+from pycocotools.coco import COCO
+from rich.console import Console
+from rich.table import Table
+
+from engine.run import read_config, write_text
+from engine.setup import build_dataset
+from errors import UsageError
+from evaluation.coco_backends import Rows
+from evaluation.coco_metrics import ground_truth
+from evaluation.error_analysis import MOST_DUPLICATES, analyse
+from evaluation.tide import KINDS, MISSING
+from tools.errors.picture import errors_figure
+from tools.visualize.pictures import save
+
+FILES = {"nms": "predictions_nms.json", "nms_free": "predictions.json"}
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Analyses the run that the command line names."""
+    words = sys.argv[1:] if words is None else words
+    if {"-h", "--help"} & set(words):
+        print(__doc__)
+        return
+    try:
+        if len(words) != 1 or not words[0].startswith("run="):
+            raise UsageError("give one argument, run=runs/NAME: the directory of a finished run")
+        analyse_run(Path(words[0].removeprefix("run=")), Console())
+    except UsageError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def analyse_run(directory: Path, console: Console) -> dict[str, Any]:
+    """Analyses a run, prints the table and writes errors.json and pictures/errors.png.
+
+    Raises:
+        UsageError: if it is no finished run, or its data or predictions are not there or do not fit.
+    """
+    truth, rows = load(directory)
+    result = analyse(truth, rows)
+    write_text(directory / "errors.json", json.dumps(result, indent=1) + "\n")
+    (directory / "pictures").mkdir(exist_ok=True)
+    save(errors_figure(result, directory.name), directory / "pictures" / "errors.png")
+    console.print(error_table(result, directory.name))
+    if result["nms"]["tide"] is None:
+        console.print(MISSING, style="yellow")
+    console.print(f"written: {directory / 'errors.json'}", soft_wrap=True)
+    console.print(f"         {directory / 'pictures' / 'errors.png'}", soft_wrap=True)
+    return result
+
+
+def load(directory: Path) -> tuple[COCO, dict[str, Rows]]:
+    """The truths of a run's validation set, and its detections by selection.
+
+    Raises:
+        UsageError: as `analyse_run`.
+    """
+    config = read_config(directory)
+    absent = [name for name in FILES.values() if not (directory / name).is_file()]
+    if absent:
+        raise UsageError(
+            f"{directory} has no {' and no '.join(absent)}: finish the run, or evaluate it by "
+            f"python eval.py run={directory}"
+        )
+    OmegaConf.resolve(config)
+    truth = ground_truth(build_dataset(config.data, "val", config.seed).coco_json())
+    return truth, {name: read_predictions(directory / file, truth) for name, file in FILES.items()}
+
+
+def read_predictions(file: Path, truth: COCO) -> Rows:
+    """Detections in COCO's results format as rows.
+
+    Raises:
+        UsageError: if it is not such a file, or names images or categories that the truth has not.
+    """
+    try:
+        content = json.loads(file.read_text())
+        rows_N7 = np.array(
+            [[d["image_id"], *d["bbox"], d["score"], d["category_id"]] for d in content], dtype=np.float64
+        ).reshape(-1, 7)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{file} is damaged, it holds no COCO results ({error}): evaluate anew") from error
+    for column, known, what in ((0, truth.imgs, "image"), (6, truth.cats, "category")):
+        unknown = sorted(set(rows_N7[:, column].astype(int).tolist()) - set(known))
+        if unknown:
+            raise UsageError(
+                f"{file} has detections of {what} {unknown[0]}, which the run's data has not: "
+                "the data changed since; evaluate anew"
+            )
+    return rows_N7
+
+
+def error_table(result: Mapping[str, Any], title: str) -> Table:
+    """Both selections side by side: what each kind of error costs, the usable threshold, the ranking."""
+    pair = result["nms"], result["nms_free"]
+    table = Table(title=title)
+    table.add_column("")
+    for heading in ("NMS", "NMS-free"):
+        table.add_column(heading, justify="right")
+    if all(one["tide"] for one in pair):
+        table.add_row("AP50", *(f"{one['tide']['AP50']:.1f}" for one in pair), end_section=True)
+        for kind in KINDS:
+            cells = [f"+{one['tide']['won'][kind]:.1f}  ({one['tide']['counts'][kind]:,})" for one in pair]
+            table.add_row(f"without {kind} errors", *cells, end_section=kind == list(KINDS)[-1])
+    rows = (("threshold", "{:.3f}"), ("recall there", "{:.1%}"), ("precision there", "{:.1%}"))
+    for heading, style in rows:
+        cells = [style.format(one["usable"][heading.split()[0]]) if one["usable"] else "-" for one in pair]
+        table.add_row(heading, *cells, end_section=heading == rows[-1][0])
+    for heading, key in (
+        ("mean IoU of an object's first", "iou"),
+        ("rank correlation of its score and IoU", "correlation"),
+        ("score of the second by the first", "second"),
+    ):
+        numbers = [(one["ranking"] or {}).get(key) for one in pair]
+        table.add_row(heading, *("-" if number is None else f"{number:.3f}" for number in numbers))
+    table.caption = (
+        "points of AP50 won (number of errors); threshold: the lowest score with at most "
+        f"{MOST_DUPLICATES} duplicates per object"
+    )
+    return table
+
+
+if __name__ == "__main__":
+    main()

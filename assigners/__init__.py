@@ -5,6 +5,7 @@ positives = O2F()(grid, Predictions(scores_BPC, boxes_BP4), GroundTruth.from_lis
 """
 
 from .atss import ATSS
+from .core.ignore import ignore_inside
 from .core.types import Assignment, GroundTruth, PointGrid, Predictions
 from .dsla import DSLA
 from .fcos import FCOS
@@ -29,4 +30,5 @@ __all__ = [
     "Scheduled",
     "SimOTA",
     "TaskAligned",
+    "ignore_inside",
 ]

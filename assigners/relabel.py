@@ -6,9 +6,10 @@ Shape legend: K positives.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from .core.boxes import iou
-from .core.pairs import Pairs, assignment, exact, predicted
+from .core.pairs import Pairs, exact, predicted
 from .core.quality import quality
 from .core.soft_labels import one_to_few_labels, soft_target
 from .core.types import Assignment, GroundTruth, PointGrid, Predictions
@@ -58,4 +59,4 @@ class OneToFewLabels:
             self.soft_target(progress),
             self.soft_weight,
         )
-        return assignment(positives, truth, score_K, weight_K)
+        return replace(found, score_K=score_K, weight_K=weight_K)

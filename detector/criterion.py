@@ -1,6 +1,7 @@
 """The loss of a batch: classification over all points, boxes and centerness over the positives.
 
-Shape legend: B images, P points, C classes, G truths of the batch, K positives.
+Shape legend: B images, P points, C classes, G truths of the batch, K positives, N points of weighted
+background.
 """
 
 from __future__ import annotations
@@ -111,6 +112,8 @@ class Criterion:
         cls = self.classification.background(logits_BPC).sum()
         cls = cls - self.classification.background(logits_K).sum()
         cls = cls + self.classification.positive(logits_K, assignment.score_K, assignment.weight_K).sum()
+        if len(assignment.image_N):
+            cls = cls + self._weighted_background(logits_BPC, truth, assignment)
 
         giou_K = giou_loss(boxes_from_distances(centers_K2, outputs.distances_BP4[at]), targets_K4)
         losses = {
@@ -127,6 +130,18 @@ class Criterion:
             dfl_K = distribution_focal_loss(outputs.distribution_BP4N[at], strides_K4)
             losses["dfl"] = self.dfl_gain * (weight_K * dfl_K).sum() / counts[1]
         return losses
+
+
+    def _weighted_background(
+        self, logits_BPC: Tensor, truth: GroundTruth, assignment: Assignment
+    ) -> Tensor:
+        """What the rows N add to a loss that counts all background but the positives' own class with 1."""
+        at_N = (assignment.image_N, assignment.point_N)
+        label_N = assignment.labels(truth, *logits_BPC.shape[:2])[at_N]
+        term_NC = self.classification.background(logits_BPC[at_N])
+        own_N = term_NC.gather(1, label_N.clamp(min=0)[:, None]).squeeze(1)
+        weight_N = assignment.weight_N
+        return torch.where(label_N < 0, (weight_N - 1) * term_NC.sum(1), weight_N * own_N).sum()
 
 
 def target_centerness(centers_K2: Tensor, boxes_K4: Tensor) -> Tensor:

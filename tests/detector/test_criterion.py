@@ -104,6 +104,42 @@ def test_against_a_plain_loop(name: str, box_weight: str, normalizer: str, quali
         assert got[key].item() == pytest.approx(value, rel=1e-4)
 
 
+@pytest.mark.parametrize("quality", ["none", "implicit"])
+@pytest.mark.parametrize("name", list(CLASSIFICATION))
+def test_weighted_background_against_a_dense_loop(name: str, quality: str) -> None:
+    """Rows at background weigh all classes, rows at positives the background term of the truth's class."""
+    weights = {(0, 1): 0.0, (0, 5): 0.25, (1, 19): 0.0, (2, 17): 1.5, (2, 3): 0.5}
+    image_N, point_N = torch.tensor(list(weights)).unbind(1)
+    rows = {"image_N": image_N, "point_N": point_N, "weight_N": torch.tensor(list(weights.values()))}
+    weighted = replace(ASSIGNMENT, **rows)
+    outputs = _outputs(quality != "none")
+    outputs.logits_BPC.requires_grad_()
+    got = Criterion(name, quality=quality)(outputs, TRUTH, weighted)
+    loss = CLASSIFICATION[name]()
+    logits = joint_logits(outputs.logits_BPC, outputs.quality_BP if quality == "implicit" else None)
+    places = zip(ASSIGNMENT.image_K.tolist(), ASSIGNMENT.point_K.tolist(), strict=True)
+    row_of = {place: k for k, place in enumerate(places)}
+    total = torch.zeros(())
+    for image, point, label in product(range(3), range(len(GRID)), range(3)):
+        logit, k = logits[image, point, label].reshape(1), row_of.get((image, point))
+        if k is None:
+            total = total + weights.get((image, point), 1.0) * loss.background(logit).sum()
+        elif TRUTH.labels_G[ASSIGNMENT.truth_K[k]] == label:
+            target, weight = ASSIGNMENT.score_K[k : k + 1], ASSIGNMENT.weight_K[k : k + 1]
+            total = total + loss.positive(logit, target, weight).sum()
+            total = total + weights.get((image, point), 0.0) * loss.background(logit).sum()
+        else:
+            total = total + loss.background(logit).sum()
+    assert got["cls"].item() == pytest.approx(total.item() / 4, rel=1e-5)
+    (slope,) = torch.autograd.grad(got["cls"], outputs.logits_BPC, retain_graph=True)
+    (expected,) = torch.autograd.grad(total / 4, outputs.logits_BPC)
+    torch.testing.assert_close(slope, expected, rtol=1e-4, atol=1e-7)
+    assert slope[0, 1].abs().max() == slope[1, 19].abs().max() == 0
+    without = Criterion(name, quality=quality)(outputs, TRUTH, ASSIGNMENT)
+    assert got["cls"] != without["cls"]
+    assert torch.equal(got["box"], without["box"])
+
+
 def test_sums_below_one_do_not_blow_up() -> None:
     """One positive of score 0.1: both normalisers stay at 1."""
     weak = Assignment(

@@ -35,6 +35,7 @@ def check_wellformed(
     assert all(t.dtype == torch.float32 for t in real)
     assert {tuple(t.shape) for t in (*whole, *real)} == {(len(assignment),)}
     assert not any(t.requires_grad for t in real)
+    _check_weighted_background(assignment, grid, predictions)
     key_K = assignment.image_K * len(grid) + assignment.point_K
     assert bool((key_K[1:] > key_K[:-1]).all()), "rows are sorted by (image, point), each at most once"
     if len(assignment) == 0:
@@ -51,9 +52,23 @@ def check_wellformed(
     assert bool((boxes_K4[:, 2:] > boxes_K4[:, :2]).all())
 
 
+def _check_weighted_background(assignment: Assignment, grid: PointGrid, predictions: Predictions) -> None:
+    """Each point at most once, within the batch, with a finite weight."""
+    image_N, point_N, weight_N = assignment.image_N, assignment.point_N, assignment.weight_N
+    assert image_N.shape == point_N.shape == weight_N.shape
+    assert image_N.dtype == point_N.dtype == torch.int64
+    assert weight_N.dtype == torch.float32
+    assert not weight_N.requires_grad
+    assert len((image_N * len(grid) + point_N).unique()) == len(image_N)
+    assert bool(((image_N >= 0) & (image_N < len(predictions.scores_BPC))).all())
+    assert bool(((point_N >= 0) & (point_N < len(grid))).all())
+    assert bool((weight_N.isfinite() & (weight_N >= 0)).all())
+
+
 def check_same(assignment: Assignment, other: Assignment) -> None:
     """Bit for bit."""
-    for name in ("image_K", "point_K", "truth_K", "score_K", "weight_K"):
+    names = ("image_K", "point_K", "truth_K", "score_K", "weight_K", "image_N", "point_N", "weight_N")
+    for name in names:
         assert torch.equal(getattr(assignment, name), getattr(other, name)), name
 
 

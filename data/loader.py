@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from assigners.core.types import GroundTruth
-from data.sample import DetectionDataset, Sample
+from data.sample import IGNORED, DetectionDataset, Sample
 from errors import UsageError
 
 # ImageNet's mean colour: padding becomes zero once the detector has normalised the image.
@@ -39,6 +39,8 @@ class Batch:
         size_B2: int64, (height, width) of each image inside the canvas.
         original_B2: int64, (height, width) of each image in its file.
         problems: images that could not be read ("file: reason").
+        ignored: regions in pixels of the canvas whose background points are not punished; no region has a
+            label that means anything.
     """
 
     images_B3HW: Tensor
@@ -47,17 +49,19 @@ class Batch:
     size_B2: Tensor
     original_B2: Tensor
     problems: list[str]
+    ignored: GroundTruth
 
     def to(self, device: torch.device | str, non_blocking: bool = True) -> Batch:
         """The same batch with images and truths on another device; ids and sizes stay on the CPU."""
         images = self.images_B3HW.to(device, non_blocking=non_blocking)
         truth = self.truth.to(device, non_blocking=non_blocking)
-        return Batch(images, truth, self.image_id_B, self.size_B2, self.original_B2, self.problems)
+        ignored = self.ignored.to(device, non_blocking=non_blocking)
+        return replace(self, images_B3HW=images, truth=truth, ignored=ignored)
 
     def pin_memory(self) -> Batch:
         """The same batch in page-locked memory; DataLoader calls this."""
-        images, truth = self.images_B3HW.pin_memory(), self.truth.pin_memory()
-        return Batch(images, truth, self.image_id_B, self.size_B2, self.original_B2, self.problems)
+        images, truth, ignored = (t.pin_memory() for t in (self.images_B3HW, self.truth, self.ignored))
+        return replace(self, images_B3HW=images, truth=truth, ignored=ignored)
 
     def __len__(self) -> int:
         return len(self.image_id_B)
@@ -73,11 +77,20 @@ def collate(samples: Sequence[Sample], multiple: int = 32) -> Batch:
         canvas[:, :rows, :columns] = sample.image
     return Batch(
         images_B3HW,
-        GroundTruth.from_list([(sample.boxes_N4, sample.labels_N) for sample in samples]),
+        _boxes(samples, ignored=False),
         torch.tensor([sample.image_id for sample in samples]),
         torch.tensor(sizes),
         torch.tensor([sample.original_size for sample in samples]),
         [sample.problem for sample in samples if sample.problem],
+        _boxes(samples, ignored=True),
+    )
+
+
+def _boxes(samples: Sequence[Sample], ignored: bool) -> GroundTruth:
+    """The truths of a batch, or its ignored regions."""
+    rows = [(sample.labels_N == IGNORED) == ignored for sample in samples]
+    return GroundTruth.from_list(
+        [(s.boxes_N4[row_N], s.labels_N[row_N]) for s, row_N in zip(samples, rows, strict=True)]
     )
 
 

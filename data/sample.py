@@ -17,6 +17,9 @@ from torch import Tensor
 # (image_3HW uint8, boxes_N4, labels_N) -> the same three.
 Transform = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
+# The label of a region whose objects are not annotated one by one: background inside it is not punished.
+IGNORED = -1
+
 # A plain index, or (epoch, index) for training, where each epoch has its own augmentation.
 Index = int | tuple[int, int]
 
@@ -28,7 +31,7 @@ class Sample:
     Attributes:
         image: (3, H, W) uint8, RGB.
         boxes_N4: float32, (x1, y1, x2, y2) in pixels of `image`.
-        labels_N: int64, 0 to classes - 1.
+        labels_N: int64, 0 to classes - 1, or IGNORED.
         image_id: the id that the annotations use.
         original_size: (height, width) before the transform.
         problem: why this is not the image that was asked for ("file: reason"), else None.

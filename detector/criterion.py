@@ -131,10 +131,7 @@ class Criterion:
             losses["dfl"] = self.dfl_gain * (weight_K * dfl_K).sum() / counts[1]
         return losses
 
-
-    def _weighted_background(
-        self, logits_BPC: Tensor, truth: GroundTruth, assignment: Assignment
-    ) -> Tensor:
+    def _weighted_background(self, logits_BPC: Tensor, truth: GroundTruth, assignment: Assignment) -> Tensor:
         """What the rows N add to a loss that counts all background but the positives' own class with 1."""
         at_N = (assignment.image_N, assignment.point_N)
         label_N = assignment.labels(truth, *logits_BPC.shape[:2])[at_N]

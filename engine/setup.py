@@ -154,7 +154,9 @@ def _raw_dataset(data: DictConfig, split: str, seed: int, transform: Transform |
                 f"no data set at {root}: give data.root=DIR, holding {part.images}/ and {part.annotations}"
             )
         categories = data.get("categories", "all")  # older checkpoints do not say
-        return CocoDataset(root / part.images, root / part.annotations, transform, seed, categories)
+        # An evaluation has COCO's own rule for crowds, and no loss.
+        crowds = data.get("crowd_regions", "drop") if split == "train" else "drop"
+        return CocoDataset(root / part.images, root / part.annotations, transform, seed, categories, crowds)
     raise UsageError(f'data.kind must be "shapes" or "coco", got "{data.kind}"')
 
 

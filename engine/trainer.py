@@ -16,6 +16,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from assigners import ignore_inside
 from data.loader import Batch, eval_loader, train_loader
 from detector.criterion import Criterion
 from detector.decode import decode
@@ -177,6 +178,7 @@ class Trainer:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
                 outputs = self.network(batch.images_B3HW)
             assignment = self.assigner(outputs.grid, decode(outputs), batch.truth, done)
+            assignment = ignore_inside(assignment, outputs.grid, batch.ignored, len(batch))
             losses = self.criterion(outputs, batch.truth, assignment)
             self.statistics.update(assignment, batch.truth)
             (sum(losses.values()) / accumulate).backward()

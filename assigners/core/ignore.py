@@ -13,9 +13,7 @@ from .pairs import points_within
 from .types import Assignment, GroundTruth, PointGrid
 
 
-def ignore_inside(
-    assignment: Assignment, grid: PointGrid, regions: GroundTruth, images: int
-) -> Assignment:
+def ignore_inside(assignment: Assignment, grid: PointGrid, regions: GroundTruth, images: int) -> Assignment:
     """The same assignment, but background strictly inside a region has weight 0. Positives stay positive.
 
     Args:

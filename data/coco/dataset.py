@@ -20,18 +20,19 @@ from torch import Tensor
 
 from data.coco.annotations import Annotations, read_annotations
 from data.coco.categories import regrouped
-from data.sample import Index, Sample, Transform, transformed
+from data.sample import IGNORED, Index, Sample, Transform, transformed
 from errors import UsageError
 
 log = logging.getLogger(__name__)
 
+CROWD_REGIONS = ("drop", "ignore")
 _CHECK_ALL_UP_TO = 5000  # images; of larger sets a sample is opened, so that a start takes seconds
 _CHECK_SAMPLE = 2000
 _MAX_BROKEN_IN_A_ROW = 100  # more than this is a lost disk, not a bad file
 
 
 class CocoDataset:
-    """Images with boxes; crowd boxes and boxes without area are left out of the samples.
+    """Images with boxes; boxes without area are left out of the samples, and so are crowd boxes by default.
 
     Args:
         images: the folder that the file names of the JSON file are relative to.
@@ -39,6 +40,8 @@ class CocoDataset:
         transform: applied to (image, boxes, labels) of every sample.
         seed: together with epoch and index, the only source of the transform's randomness.
         categories: which classes to tell apart, see data.categories.
+        crowd_regions: "drop" leaves crowd boxes out of the samples, so that what they show is background;
+            "ignore" gives them the label IGNORED.
 
     Raises:
         UsageError: if the file or images are missing, malformed or do not fit each other.
@@ -51,12 +54,18 @@ class CocoDataset:
         transform: Transform | None = None,
         seed: int = 0,
         categories: str | Sequence[str] = "all",
+        crowd_regions: str = "drop",
     ) -> None:
+        if crowd_regions not in CROWD_REGIONS:
+            known = " or ".join(CROWD_REGIONS)
+            raise UsageError(f"data.crowd_regions={crowd_regions} must be {known}.")
         self.folder, self.path = Path(images), Path(annotations)
         self.transform, self.seed = transform, seed
         self._truth = regrouped(read_annotations(self.path), categories, self.path)
         _check_files(self.folder, self._truth)
-        self._xyxy_A4, self._use_A = _training_boxes(self.path, self._truth)
+        self._xyxy_A4, solid_A = _training_boxes(self.path, self._truth)
+        self._labels_A = np.where(self._truth.crowd_A, IGNORED, self._truth.labels_A)
+        self._use_A = solid_A if crowd_regions == "ignore" else solid_A & ~self._truth.crowd_A
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -112,7 +121,7 @@ class CocoDataset:
         begin, end = self._truth.start_I[row : row + 2]
         use_N = self._use_A[begin:end] & boxes
         boxes_N4 = torch.from_numpy(self._xyxy_A4[begin:end][use_N])
-        labels_N = torch.from_numpy(self._truth.labels_A[begin:end][use_N])
+        labels_N = torch.from_numpy(self._labels_A[begin:end][use_N])
         original = (image.shape[1], image.shape[2])
         result = transformed(self.transform, image, boxes_N4, labels_N, (self.seed, epoch, row))
         return Sample(*result, int(self._truth.image_ids_I[row]), original, problem)
@@ -131,7 +140,7 @@ class CocoDataset:
 
 
 def _training_boxes(path: Path, truth: Annotations) -> tuple[np.ndarray, np.ndarray]:
-    """The boxes as float32 xyxy, clipped to their images, and which of them to train on."""
+    """The boxes as float32 xyxy, clipped to their images, and which of them have an area."""
     size_A2 = np.repeat(truth.size_I2, np.diff(truth.start_I), axis=0)
     low, high = truth.xywh_A4[:, :2], truth.xywh_A4[:, :2] + truth.xywh_A4[:, 2:]
     xyxy_A4 = np.concatenate((low, high), axis=1).clip(0, np.tile(size_A2[:, ::-1], 2)).astype(np.float32)
@@ -143,7 +152,7 @@ def _training_boxes(path: Path, truth: Annotations) -> tuple[np.ndarray, np.ndar
             "%s: %d of %d boxes have no area inside their image, so training leaves them out: annotations %s",
             path, len(bad_ids), len(solid_A), _first([str(annotation_id) for annotation_id in bad_ids]),
         )  # fmt: skip
-    return xyxy_A4, solid_A & ~truth.crowd_A
+    return xyxy_A4, solid_A
 
 
 def _check_files(folder: Path, truth: Annotations) -> None:

@@ -8,7 +8,7 @@ import torch
 from data.augment.transforms import train_transform
 from data.coco.dataset import CocoDataset
 from data.loader import PADDING_RGB, Batch, EpochSampler, collate, eval_loader, train_loader
-from data.sample import Sample
+from data.sample import IGNORED, Sample
 from data.shapes.dataset import ShapesDataset
 from errors import UsageError
 
@@ -47,6 +47,18 @@ def test_collate_pads_at_the_right_and_the_bottom() -> None:
     assert batch.original_B2.tolist() == [[66, 40], [20, 128], [16, 16]]
     assert batch.problems == ["x.jpg: broken"]
     assert len(batch) == 3
+
+
+def test_collate_sets_ignored_regions_apart() -> None:
+    samples = [sample(8, 8, 3), sample(9, 9, 1), sample(9, 9, 2)]
+    samples[0].labels_N[1] = samples[2].labels_N[0] = IGNORED
+    batch = collate(samples)
+    assert batch.truth.labels_G.tolist() == [0, 2, 0, 1]
+    assert batch.truth.image_G.tolist() == [0, 0, 1, 2]
+    assert torch.equal(batch.ignored.boxes_G4[0], samples[0].boxes_N4[1])
+    assert torch.equal(batch.ignored.boxes_G4[1], samples[2].boxes_N4[0])
+    assert batch.ignored.image_G.tolist() == [0, 2]
+    assert batch.to("meta").ignored.boxes_G4.device.type == "meta"
 
 
 def test_collate_without_any_box() -> None:

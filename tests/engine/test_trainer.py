@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import DictConfig
+from torch import Tensor
 
+from assigners import Assignment, GroundTruth
+from detector.criterion import Criterion
+from detector.detector import Outputs
 from engine.trainer import Trainer, train
 from errors import UsageError
 from tests.helpers.run_files import NAME, assert_same_run, lines, same
@@ -147,6 +151,27 @@ def test_a_loss_that_explodes_ends_with_the_remedy(tiny_run: Compose) -> None:
     words = ("schedule.lr=1e30", "schedule.optimizer=sgd", "schedule.clip_norm=null")
     with pytest.raises(UsageError, match=r"the loss is (nan|inf) at step \d+: lower schedule\.lr"):
         train(tiny_run(*words))
+
+
+def test_crowd_regions_reach_the_loss_of_training(coco_run: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Off by default: the one crowd of the training images is background. With "ignore" its points are not."""
+    seen: list[Assignment] = []
+
+    def watch(
+        self: Criterion, outputs: Outputs, truth: GroundTruth, assignment: Assignment
+    ) -> dict[str, Tensor]:
+        seen.append(assignment)
+        return plain(self, outputs, truth, assignment)
+
+    plain = Criterion.__call__
+    monkeypatch.setattr(Criterion, "__call__", watch)
+    train(coco_run())
+    assert sum(len(assignment.image_N) for assignment in seen) == 0
+    seen.clear()
+    train(coco_run("data.crowd_regions=ignore", "overwrite=true"))
+    assert len(seen) == 4
+    assert sum(len(assignment.image_N) > 0 for assignment in seen) == 1
+    assert all(float(assignment.weight_N.sum()) == 0 for assignment in seen)
 
 
 def test_splits_with_different_classes_are_refused(coco_run: Compose, tiny_coco: Path) -> None:

@@ -32,7 +32,8 @@ def test_background_inside_a_region_is_ignored_and_positives_are_not() -> None:
     assert len(expected) > 20
     assert not expected & positive
     assert bool((ignoring.weight_N == 0).all())
-    check_same(replace(ignoring, image_N=found.image_N, point_N=found.point_N, weight_N=found.weight_N), found)
+    rows = {"image_N": found.image_N, "point_N": found.point_N, "weight_N": found.weight_N}
+    check_same(replace(ignoring, **rows), found)
 
 
 def test_rows_of_the_assigner_stay_outside_the_regions() -> None:

@@ -15,6 +15,7 @@ from pycocotools.coco import COCO
 
 from data.augment.transforms import train_transform
 from data.coco.dataset import CocoDataset
+from data.sample import IGNORED
 from errors import UsageError
 
 
@@ -52,6 +53,27 @@ def test_samples_hold_the_boxes_of_the_file_without_crowds(tiny_coco: Path) -> N
         assert sample.original_size == (image["height"], image["width"])
         assert sample.image_id == image["id"]
         assert sample.problem is None
+
+
+def test_crowds_may_become_ignored_regions(tiny_coco: Path) -> None:
+    plain, data, file = dataset(tiny_coco), dataset(tiny_coco, crowd_regions="ignore"), content(tiny_coco)
+    crowds = [a for a in file["annotations"] if a["iscrowd"]]
+    found = 0
+    for sample, before, image in zip(data, plain, file["images"], strict=True):
+        ignored_N = sample.labels_N == IGNORED
+        assert torch.equal(sample.boxes_N4[~ignored_N], before.boxes_N4)
+        assert torch.equal(sample.labels_N[~ignored_N], before.labels_N)
+        boxes = [a["bbox"] for a in crowds if a["image_id"] == image["id"]]
+        expected = [[x, y, x + w, y + h] for x, y, w, h in boxes]
+        assert sample.boxes_N4[ignored_N].tolist() == expected
+        found += len(expected)
+    assert found == len(crowds) == 1
+    assert data.coco_json() == plain.coco_json()
+
+
+def test_an_unknown_rule_for_crowds_is_refused(tiny_coco: Path) -> None:
+    with pytest.raises(UsageError, match=r"data.crowd_regions=skip must be drop or ignore"):
+        dataset(tiny_coco, crowd_regions="skip")
 
 
 def test_pixels_are_rgb(tiny_coco: Path) -> None:

@@ -60,8 +60,8 @@ class Batch:
 
     def pin_memory(self) -> Batch:
         """The same batch in page-locked memory; DataLoader calls this."""
-        images, truth, ignored = (t.pin_memory() for t in (self.images_B3HW, self.truth, self.ignored))
-        return replace(self, images_B3HW=images, truth=truth, ignored=ignored)
+        images, truth = self.images_B3HW.pin_memory(), self.truth.pin_memory()
+        return replace(self, images_B3HW=images, truth=truth, ignored=self.ignored.pin_memory())
 
     def __len__(self) -> int:
         return len(self.image_id_B)

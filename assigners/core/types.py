@@ -15,7 +15,6 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-
 NO_POINTS = torch.zeros(0, dtype=torch.long)
 NO_WEIGHTS = torch.zeros(0)
 
@@ -159,9 +158,9 @@ class Predictions:
 class Assignment:
     """One row per positive (image, point), sorted by (image, point). Everything else is background.
 
-    Background counts with weight 1 unless the rows N say otherwise; by default there are none. A row of weight
-    0 is a point that is ignored. A positive has no background term for the class of its truth unless a row
-    gives it one with that weight, beside its positive term; its other classes are background of weight 1.
+    Background counts with weight 1 unless the rows N say otherwise; by default there are none. A row of
+    weight 0 is a point that is ignored. A positive has no background term for the class of its truth unless a
+    row gives it one with that weight, beside its positive term; its other classes have weight 1.
 
     Attributes:
         image_K, point_K: int64, which point of which image.

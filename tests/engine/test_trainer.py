@@ -154,7 +154,7 @@ def test_a_loss_that_explodes_ends_with_the_remedy(tiny_run: Compose) -> None:
 
 
 def test_crowd_regions_reach_the_loss_of_training(coco_run: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Off by default: the one crowd of the training images is background. With "ignore" its points are not."""
+    """By default the one crowd of the training images is background, with "ignore" it is not."""
     seen: list[Assignment] = []
 
     def watch(

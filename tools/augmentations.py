@@ -1,13 +1,9 @@
-"""A picture of every augmentation: `python -m tools.augmentations`, with key=value for each of these keys.
-
-out    the file to write, .jpg or .png
-seed   of the drawn shapes and of the augmentations
-"""
+"""Draws a picture of every augmentation, as docs/data.md shows it: python -m tools.augmentations"""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -16,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from omegaconf import DictConfig
 
+from command_line import new_folder, option, run
 from data.sample import DetectionDataset, Sample
 from engine.setup import build_dataset
 from errors import UsageError
@@ -31,42 +28,37 @@ FIRST = 1  # the row of the first picture
 COLORS = ("#d62728", "#1f5fd0", "#0f8a3c", "#e07b00", "#8b3fc4", "#00929c", "#d4229b", "#7a4a1e")
 
 
+@dataclass
+class Options:
+    """What the command line can set."""
+
+    out: str = option("runs/augmentations.jpg", help="the file to write, .jpg or .png")
+    seed: int = option(0, least=0, help="seed of the drawn shapes and of the augmentations")
+
+    def __post_init__(self) -> None:
+        if Path(self.out).suffix not in (".jpg", ".png"):
+            raise UsageError(f"out={self.out} must end in .jpg or .png")
+
+
 def main(words: Sequence[str] | None = None) -> None:
     """Draws the picture that the command line asks for."""
-    words = sys.argv[1:] if words is None else words
-    if {"-h", "--help"} & set(words):
-        print(__doc__)
-        return
-    try:
-        out, seed = parse(words)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        options = {"quality": 85} if out.suffix == ".jpg" else {}
-        figure(seed).savefig(out, dpi=100, pil_kwargs=options)
-        print(out)
-    except UsageError as error:
-        sys.exit(str(error))
-    except OSError as error:
-        sys.exit(f"{out} cannot be written ({error.strerror}): choose another out=FILE")
+    run(Options, draw, __doc__, words)
 
 
-def parse(words: Sequence[str]) -> tuple[Path, int]:
-    """The file and the seed that key=value words give.
+def draw(options: Options) -> None:
+    """Writes the picture and prints its path.
 
     Raises:
-        UsageError: for an unknown key or a value that its key cannot take.
+        UsageError: if it cannot be written.
     """
-    values = {"out": "runs/augmentations.jpg", "seed": "0"}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or key not in values:
-            raise UsageError(f"{word}: arguments are key=value, and the keys are {', '.join(values)}")
-        values[key] = value
-    if not values["seed"].isdecimal():
-        raise UsageError(f"seed={values['seed']} must be a whole number, 0 or more")
-    out = Path(values["out"])
-    if out.suffix not in (".jpg", ".png"):
-        raise UsageError(f"out={out} must end in .jpg or .png")
-    return out, int(values["seed"])
+    out = Path(options.out)
+    new_folder(out.parent, "out=FILE")
+    quality = {"quality": 85} if out.suffix == ".jpg" else {}
+    try:
+        figure(options.seed).savefig(out, dpi=100, pil_kwargs=quality)
+    except OSError as error:
+        raise UsageError(f"{out} cannot be written ({error.strerror}): choose another out=FILE") from error
+    print(out)
 
 
 def figure(seed: int) -> Figure:

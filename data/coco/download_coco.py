@@ -1,11 +1,7 @@
-"""COCO 2017 for detection: `python -m data.coco.download_coco root=DIR`, with key=value for:
+"""Downloads COCO 2017 for detection: python -m data.coco.download_coco root=DIR
 
-root     the folder that training names as data.root; it is created
-parts    of [train,val,annotations], all by default
-source   the address below which the archives lie, for mirrors
-
-The same command goes on with what was interrupted and skips what is there. An archive is deleted once it is
-unpacked; at the most, about 40 GB are needed, and 21 GB in the end.
+The same command continues what was interrupted and skips what is complete. An archive is deleted once it is
+unpacked: about 40 GB are needed at the peak, 21 GB in the end.
 """
 
 from __future__ import annotations
@@ -18,11 +14,9 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -33,6 +27,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )  # fmt: skip
 
+from command_line import new_folder, option, run
 from data.coco.download import Show, fetch, partial, size
 from errors import UsageError
 
@@ -73,53 +68,28 @@ ARCHIVES = {
 
 @dataclass
 class Options:
-    """What the command line can set; the module's docstring explains each."""
+    """What the command line can set."""
 
-    root: str | None = None
-    parts: list[str] = field(default_factory=lambda: list(ARCHIVES))
-    source: str = "http://images.cocodataset.org"
+    root: str = option(help="folder for images and annotations, data.root in training; it is created")
+    parts: list[str] = option(list(ARCHIVES), choices=tuple(ARCHIVES), help="what to download")
+    source: str = option("http://images.cocodataset.org", help="address of the archives, for mirrors")
+
+    def __post_init__(self) -> None:
+        if not self.source.startswith(("http://", "https://", "file://")):
+            raise UsageError(f"source={self.source} must begin with http://, https:// or file://")
 
 
 def main(words: Sequence[str] | None = None) -> None:
     """Downloads and unpacks what the command line asks for."""
-    words = sys.argv[1:] if words is None else words
-    if {"-h", "--help"} & set(words):
-        print(__doc__)
-        return
+    run(Options, _download, __doc__, words)
+
+
+def _download(options: Options) -> None:
     try:
-        download(parse(words), Console())
-    except UsageError as error:
-        sys.exit(str(error))
+        download(options, Console())
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
-
-
-def parse(words: Sequence[str]) -> Options:
-    """The options that key=value words give.
-
-    Raises:
-        UsageError: for an unknown key or part, or without a root.
-    """
-    known = OmegaConf.structured(Options)
-    for word in words:
-        key, equals, _ = word.partition("=")
-        if not equals or key not in known:
-            raise UsageError(f"{word}: arguments are key=value, and the keys are {', '.join(known)}")
-        try:
-            known.merge_with_dotlist([word])
-        except OmegaConfBaseException as error:
-            raise UsageError(f"{word}: {str(error).splitlines()[0]}") from error
-    options = OmegaConf.to_object(known)
-    assert isinstance(options, Options)
-    if not options.root:
-        raise UsageError("root=DIR is missing: the folder for the images and annotations")
-    unknown = [part for part in options.parts if part not in ARCHIVES]
-    if unknown or not options.parts:
-        raise UsageError(f"parts={options.parts}: choose from {', '.join(ARCHIVES)}")
-    if not options.source.startswith(("http://", "https://", "file://")):
-        raise UsageError(f"source={options.source} must begin with http://, https:// or file://")
-    return options
+        raise
 
 
 def download(options: Options, console: Console) -> None:
@@ -128,11 +98,7 @@ def download(options: Options, console: Console) -> None:
     Raises:
         UsageError: if there is too little space, the server fails, or an archive is not the official one.
     """
-    root = Path(options.root or "")
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{root} cannot be written ({error.strerror}): choose another root=DIR") from error
+    root = new_folder(options.root, "root=DIR")
     missing = [ARCHIVES[part] for part in options.parts if not (root / ARCHIVES[part].folder).exists()]
     _check_space(root, missing)
     for archive in (ARCHIVES[part] for part in options.parts):

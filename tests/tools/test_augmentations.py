@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from command_line import parse
 from errors import UsageError
-from tools.augmentations import FIRST, SHOWN, SIZE, _shapes, figure, main, parse
+from tools.augmentations import FIRST, SHOWN, SIZE, Options, _shapes, figure, main
 
 
 def test_panels_hold_the_samples() -> None:
@@ -46,7 +47,7 @@ def test_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_wrong_arguments(word: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        parse([word])
+        parse(Options, [word])
 
 
 def test_errors_of_the_command_have_no_trace(tmp_path: Path) -> None:

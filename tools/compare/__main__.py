@@ -1,27 +1,18 @@
-"""Compares finished runs: `python -m tools.compare runs/shapes-* out=report`, with key=value for these keys.
+"""Compares finished runs: python -m tools.compare runs/shapes-* out=report
 
-out          the folder of report.html, report.md, groups.csv, runs.csv and differences.csv
-resamples    of the validation images, for the intervals of the differences; 0 leaves them out
-seed         of the resamples
-against      a row, by its label or its assigner's name: differences from it alone, not those of all pairs
-wandb        true logs the tables and pictures as a run of its own, offline where there is no API key
-project      the project of that run; by default that of the runs
-
-Words without "=" are run directories, or folders of them. Runs that differ in their seed alone are one row.
-What is not finished is named and left out.
+Prints the tables and writes report.html, report.md, groups.csv, runs.csv and differences.csv. Runs that
+differ in their seed alone are one row. What is not finished is named and left out.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
+from command_line import new_folder, option, run
 from engine.run import write_text
 from errors import UsageError
 from tools.compare.groups import Section, sections
@@ -34,59 +25,24 @@ from tools.compare.runs import find
 
 @dataclass
 class Options:
-    """What the command line can set; the module's docstring explains each."""
+    """What the command line can set."""
 
-    runs: list[str] = field(default_factory=list)
-    out: str = "report"
-    resamples: int = 1000
-    seed: int = 0
-    against: str | None = None
-    wandb: bool = False
-    project: str | None = None
-
-
-KEYS = tuple(one.name for one in fields(Options) if one.name != "runs")
+    runs: list[str] = option(words=True, help="run directories, or folders of them")
+    out: str = option("report", help="folder of the report")
+    resamples: int = option(
+        1000, least=0, help="draws of the validation images for intervals; 0: no intervals"
+    )
+    seed: int = option(0, least=0, help="seed of the draws")
+    against: str | None = option(
+        None, help="label or assigner of a row: differences from it alone, not those of all pairs"
+    )
+    wandb: bool = option(False, help="log tables and pictures as a wandb run, offline without an API key")
+    project: str | None = option(None, help="wandb project; by default that of the runs")
 
 
 def main(words: Sequence[str] | None = None) -> None:
     """Compares what the command line names."""
-    words = sys.argv[1:] if words is None else words
-    if {"-h", "--help"} & set(words):
-        print(__doc__)
-        return
-    try:
-        report(parse(words), Console())
-    except UsageError as error:
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
-def parse(words: Sequence[str]) -> Options:
-    """The options that key=value words give, and the directories.
-
-    Raises:
-        UsageError: for an unknown key, with those that are known, or a value that its key cannot take.
-    """
-    known = OmegaConf.structured(Options)
-    runs = []
-    for word in words:
-        key, equals, _ = word.partition("=")
-        if not equals or (key not in KEYS and Path(word).exists()):
-            runs.append(word)
-            continue
-        if key not in KEYS:
-            raise UsageError(f"{word}: the keys are {', '.join(KEYS)}; other words are run directories")
-        try:
-            known.merge_with_dotlist([word])
-        except OmegaConfBaseException as error:
-            raise UsageError(f"{word}: {str(error).splitlines()[0]}") from error
-    options = OmegaConf.to_object(known)
-    assert isinstance(options, Options)
-    if options.resamples < 0 or options.seed < 0:
-        raise UsageError(f"resamples={options.resamples}, seed={options.seed}: both are at least 0")
-    options.runs = runs
-    return options
+    run(Options, lambda options: report(options, Console()), __doc__, words)
 
 
 def report(options: Options, console: Console) -> list[Path]:
@@ -101,7 +57,7 @@ def report(options: Options, console: Console) -> list[Path]:
     runs, left_out = find(options.runs)
     found = sections(runs)
     _known_row(options.against, found)
-    out = _folder(options.out)
+    out = new_folder(options.out)
     compared: dict[str, list[Pair]] = {section.title: [] for section in found}
     if options.resamples:
         for section in found:
@@ -127,14 +83,6 @@ def _known_row(name: str | None, found: Sequence[Section]) -> None:
     if name is not None and name not in labels:
         known = ", ".join(dict.fromkeys(labels))
         raise UsageError(f"against={name}: no row has this label or assigner; there are {known}")
-
-
-def _folder(out: str) -> Path:
-    try:
-        Path(out).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{out} cannot be written ({error.strerror}): choose another out=DIR") from error
-    return Path(out)
 
 
 if __name__ == "__main__":

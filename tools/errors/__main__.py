@@ -1,15 +1,15 @@
-"""Where a finished run loses its AP: `python -m tools.errors run=runs/NAME`.
+"""Analyses where a finished run loses AP: python -m tools.errors run=runs/NAME
 
-Reads the run's predictions.json (NMS-free) and predictions_nms.json and the truths of its validation set,
-prints a table, and writes errors.json and pictures/errors.png into the run directory. docs/errors.md tells
-how to read them. TIDE's kinds of error need hotcoco (extra `fast`); all else works without it.
+Reads the run's detections with and without NMS and the ground truth of its validation set, prints a table,
+and writes errors.json and pictures/errors.png into the run directory; docs/errors.md explains them. TIDE's
+kinds of error need hotcoco (extra `fast`); all else works without it.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from pycocotools.coco import COCO
 from rich.console import Console
 from rich.table import Table
 
+from command_line import option, run
 from engine.run import read_config, write_text
 from engine.setup import build_dataset
 from errors import UsageError
@@ -32,20 +33,16 @@ from tools.visualize.pictures import save
 FILES = {"nms": "predictions_nms.json", "nms_free": "predictions.json"}
 
 
+@dataclass
+class Options:
+    """What the command line can set."""
+
+    run: str = option(help="directory of a finished run")
+
+
 def main(words: Sequence[str] | None = None) -> None:
     """Analyses the run that the command line names."""
-    words = sys.argv[1:] if words is None else words
-    if {"-h", "--help"} & set(words):
-        print(__doc__)
-        return
-    try:
-        if len(words) != 1 or not words[0].startswith("run="):
-            raise UsageError("give one argument, run=runs/NAME: the directory of a finished run")
-        analyse_run(Path(words[0].removeprefix("run=")), Console())
-    except UsageError as error:
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run(Options, lambda options: analyse_run(Path(options.run), Console()), __doc__, words)
 
 
 def analyse_run(directory: Path, console: Console) -> dict[str, Any]:

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from command_line import parse
 from data.coco import download_coco
 from data.coco.download import fetch
-from data.coco.download_coco import ARCHIVES, Archive, Options, download, main, parse
+from data.coco.download_coco import ARCHIVES, Archive, Options, download, main
 from errors import UsageError
 
 
@@ -252,22 +253,22 @@ def test_space_is_checked_before_anything_is_asked_for(
 
 
 def test_the_words_of_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
-    options = parse(["root=there", "parts=[val,annotations]", "source=https://mirror"])
+    options = parse(Options, ["root=there", "parts=[val,annotations]", "source=https://mirror"])
     assert (options.root, options.parts, options.source) == (
         "there",
         ["val", "annotations"],
         "https://mirror",
     )
     for words, message in (
-        ([], "root=DIR is missing"),
+        ([], "root=TEXT is missing: folder"),
         (["there"], "arguments are key=value"),
         (["root=there", "parts=[test]"], r"choose from train, val, annotations"),
         (["root=there", "source=mirror"], "must begin with http"),
     ):
         with pytest.raises(UsageError, match=message):
-            parse(words)
+            parse(Options, words)
     main(["--help"])
-    assert "root     the folder" in capsys.readouterr().out
+    assert "root=TEXT    folder for images" in capsys.readouterr().out
 
 
 def test_a_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,6 @@ from evaluation import error_analysis
 from evaluation.coco_metrics import CERTAIN, DUPLICATE, FALSE, IGNORED, coco_results, evaluate, ground_truth
 from evaluation.error_analysis import MOST_DUPLICATES, analyse, curves, histogram, usable
 from evaluation.tide import KINDS, MISSING, installed
-from tools.errors import __main__ as errors
 from tools.errors.__main__ import analyse_run, error_table, main
 from tools.errors.picture import errors_figure
 
@@ -213,17 +212,6 @@ def test_a_run_that_cannot_be_analysed(
     assert not (run[0] / "errors.json").exists()
 
 
-@pytest.mark.parametrize("words", [[], ["runs/one"], ["run=a", "run=b"], ["rum=a"]])
-def test_what_is_typed_wrongly_is_told(words: list[str]) -> None:
-    with pytest.raises(SystemExit, match="run=runs/NAME"):
-        main(words)
-
-
 def test_no_run_there(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="is not a run directory"):
         main([f"run={tmp_path}/none"])
-
-
-def test_help(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["--help"])
-    assert capsys.readouterr().out.strip() == (errors.__doc__ or "").strip()

@@ -12,13 +12,14 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from assigners import ATSS, O2F, Assignment, GroundTruth, PointGrid, Predictions, SimOTA, TaskAligned
+from command_line import parse
 from data.loader import collate
 from data.shapes.dataset import ShapesDataset
 from engine import checkpoint
 from engine.setup import build_model
 from errors import UsageError
 from tests.helpers.tiny_run import TINY_MODEL, TINY_RUN
-from tools.visualize.__main__ import Options, main, parse, visualize
+from tools.visualize.__main__ import Options, main, visualize
 from tools.visualize.pictures import TRUTH_COLORS, assignment_figure, progress_figure
 from tools.visualize.sources import assigner_named, brief_model, images_beside
 from tools.visualize.statistics import Scene, count, markers, statistics
@@ -152,6 +153,7 @@ def test_image_of_a_coco_set(composed, tiny_coco: Path, tmp_path: Path) -> None:
         tiny_coco / "annotations/instances_val2017.json",
     )
     options = parse(
+        Options,
         [f"checkpoint={path}", f"image={image}", f"annotations={annotations}", f"out={tmp_path}/out",
          "assigners=[atss,tal]", "device=cpu"]
     )  # fmt: skip
@@ -205,7 +207,7 @@ def test_a_brief_model_is_trained_once(tmp_path: Path) -> None:
 )
 def test_wrong_arguments(words: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        parse(words)
+        parse(Options, words)
 
 
 def test_errors_of_the_command_have_no_trace(shapes_checkpoint: Path, tmp_path: Path) -> None:
@@ -214,4 +216,4 @@ def test_errors_of_the_command_have_no_trace(shapes_checkpoint: Path, tmp_path: 
         main([*words, "picture=9"])
     with pytest.raises(SystemExit, match="no checkpoint at"):
         main(["checkpoint=none.pt", f"out={tmp_path}/out"])
-    assert parse([]) == Options()
+    assert parse(Options, []) == Options()

@@ -6,7 +6,7 @@ that a distance may take.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,8 @@ from assigners.core.types import PointGrid
 from detector.backbone.backbone import Backbone
 from detector.head.fcos import FcosHead
 from detector.head.pico import PicoHead
-from detector.neck.csp_pan import CspPan
 from detector.neck.fpn import FeaturePyramid
+from detector.neck.pan import PathAggregation, csp_pan, lc_pan
 from errors import UsageError
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB, of pixels from 0 to 255
@@ -26,9 +26,10 @@ IMAGENET_STD = (58.395, 57.12, 57.375)
 
 BACKBONE_KEYS = ("name", "weights", "levels", "freeze_stages", "freeze_norm")
 # model.neck.kind and model.head.kind: the class, and the keys that it takes.
-NECKS: dict[str, tuple[type[FeaturePyramid | CspPan], tuple[str, ...]]] = {
+NECKS: dict[str, tuple[Callable[..., FeaturePyramid | PathAggregation], tuple[str, ...]]] = {
     "fpn": (FeaturePyramid, ("channels", "extra_levels")),
-    "csp_pan": (CspPan, ("channels",)),
+    "csp_pan": (csp_pan, ("channels",)),
+    "lc_pan": (lc_pan, ("channels",)),
 }
 HEADS: dict[str, tuple[type[FcosHead | PicoHead], tuple[str, ...]]] = {
     "fcos": (FcosHead, ("channels", "convs", "quality")),
@@ -62,7 +63,9 @@ class Detector(nn.Module):
     mean: Tensor
     inverse_std: Tensor
 
-    def __init__(self, backbone: Backbone, neck: FeaturePyramid | CspPan, head: FcosHead | PicoHead) -> None:
+    def __init__(
+        self, backbone: Backbone, neck: FeaturePyramid | PathAggregation, head: FcosHead | PicoHead
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.neck = neck

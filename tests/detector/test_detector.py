@@ -115,7 +115,7 @@ def test_defaults_are_filled_in() -> None:
         ({"backbone": {"depth": 50}}, "model.backbone has no depth; it has name, weights"),
         ({"backbone": {"name": None}}, "model.backbone.name is missing"),
         ({"neck": {"channels": None}}, "model.neck.channels is missing"),
-        ({"neck": {"kind": "bifpn"}}, r"model\.neck\.kind=bifpn must be one of fpn, csp_pan"),
+        ({"neck": {"kind": "bifpn"}}, r"model\.neck\.kind=bifpn must be one of fpn, csp_pan, lc_pan"),
         ({"head": {"kind": "retina"}}, r"model\.head\.kind=retina must be one of fcos, pico"),
         ({"neck": {"kind": "csp_pan"}}, r"model\.neck has no extra_levels; it has channels\."),
         ({"head": {"reg_max": 7}}, r"model\.head has no reg_max; it has channels, convs, quality\."),

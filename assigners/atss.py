@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .core.anchors import anchors, best_anchor
 from .core.boxes import iou, usable
 from .core.nearest import nearest_points
 from .core.pairs import Pairs, assignment, best_per_cell, exact, predicted
@@ -45,7 +46,7 @@ class ATSS:
         point_GN, exists_GN = nearest_points(grid, boxes_G4, self.topk)
         # 2. How well their anchors fit.
         center_GN2 = grid.centers_P2[point_GN]
-        iou_GN = iou(self._anchors(center_GN2, grid.stride_P[point_GN]), boxes_G4[:, None])
+        iou_GN = iou(anchors(center_GN2, grid.stride_P[point_GN] * self.anchor_scale), boxes_G4[:, None])
         # 3. The threshold of each truth; 4. positive is what reaches it from inside.
         low_GN2, high_GN2 = center_GN2 - boxes_G4[:, None, :2], boxes_G4[:, None, 2:] - center_GN2
         inside_GN = (torch.minimum(low_GN2, high_GN2) > 0).all(-1)
@@ -65,33 +66,11 @@ class ATSS:
             score_K = iou(boxes_K4, boxes_G4[positives.truth_M])
         return assignment(positives, truth, score_K, torch.ones_like(score_K))
 
-    def _anchors(self, center_N2: Tensor, stride_N: Tensor) -> Tensor:
-        half_N1 = (stride_N * (self.anchor_scale / 2))[..., None]
-        return torch.cat((center_N2 - half_N1, center_N2 + half_N1), dim=-1)
-
     def _forced(
         self, grid: PointGrid, boxes_G4: Tensor, pairs: Pairs, value_K: Tensor
     ) -> tuple[Pairs, Tensor]:
         """Adds each truth's best point over the whole grid, with a value that beats every other claim."""
-        best_GL, point_GL = [], []
-        for level, (rows, columns) in zip(grid.level_slices, grid.shapes, strict=True):
-            center_RC2 = grid.centers_P2[level].view(rows, columns, 2)
-            # The overlap of a square and a box is one of columns times one of rows, so each axis alone
-            # finds its first best index.
-            half = grid.stride_P[level][0] * (self.anchor_scale / 2)
-            index_G2 = [
-                _first_best(_overlap(centers, half, boxes_G4[:, axis], boxes_G4[:, axis + 2]))
-                for axis, centers in enumerate((center_RC2[0, :, 0], center_RC2[:, 0, 1]))
-            ]
-            point_GL.append(level.start + index_G2[1] * columns + index_G2[0])
-            best_GL.append(
-                iou(self._anchors(grid.centers_P2[point_GL[-1]], grid.stride_P[point_GL[-1]]), boxes_G4)
-            )
-        iou_GL = torch.stack(best_GL, 1)
-        level_G = _first_best(iou_GL)
-        iou_G, point_G = (
-            t.gather(1, level_G[:, None]).squeeze(1) for t in (iou_GL, torch.stack(point_GL, 1))
-        )
+        iou_G, point_G = best_anchor(grid, boxes_G4, self.anchor_scale)
         truth_G = (iou_G > 0).nonzero().squeeze(1)
         truth_K = torch.cat((pairs.truth_M, truth_G))
         # Earlier rows win ties, so the claims go back into the order of their truths.
@@ -109,15 +88,3 @@ def _threshold(iou_GN: Tensor, exists_GN: Tensor) -> Tensor:
     mean_G = (iou_GN * exists_GN).sum(1) / count_G
     variance_G = ((iou_GN - mean_G[:, None]).square() * exists_GN).sum(1) / (count_G - 1).clamp(min=1)
     return mean_G + variance_G.sqrt()
-
-
-def _overlap(centers_N: Tensor, half: Tensor, low_G: Tensor, high_G: Tensor) -> Tensor:
-    low_GN = torch.maximum(centers_N - half, low_G[:, None])
-    return (torch.minimum(centers_N + half, high_G[:, None]) - low_GN).clamp(min=0)
-
-
-def _first_best(value_GN: Tensor) -> Tensor:
-    """The lowest index of the largest value of each row; torch's own argmax promises no order of ties."""
-    best_GN = value_GN == value_GN.amax(1, keepdim=True)
-    index_N = torch.arange(value_GN.shape[1], device=value_GN.device)
-    return torch.where(best_GN, index_N, value_GN.shape[1]).amin(1)

@@ -32,8 +32,8 @@ CLASSIFICATION: dict[str, type[ClassificationLoss]] = {
     "varifocal": Varifocal,
     "soft_focal": SoftFocal,
 }
-BOX_WEIGHTS = ("one", "score", "centerness")
-NORMALIZERS = ("positives", "scores")
+BOX_WEIGHTS = ("one", "score", "centerness", "weight")
+NORMALIZERS = ("positives", "scores", "truths")
 
 
 class Criterion:
@@ -45,8 +45,10 @@ class Criterion:
     Args:
         classification: "focal", "quality_focal", "varifocal" or "soft_focal".
         cls_gain, box_gain, quality_gain: factors of the three losses.
-        box_weight: weight of a positive's box: "one", its "score", or the "centerness" of its point.
-        normalizer: what divides the classification loss: the number of "positives" or the sum of "scores".
+        box_weight: weight of a positive's box: "one", its "score", the "centerness" of its point, or the
+            "weight" of its classification term.
+        normalizer: what divides the classification loss: the number of "positives" or of "truths", or the sum
+            of "scores".
         quality: the head's branch. "implicit" puts the classification loss on class x quality.
         dfl_gain: factor of the distribution focal loss, weighted and divided as the box loss is; without
             effect on a head that predicts no distribution.
@@ -99,9 +101,14 @@ class Criterion:
             "one": torch.ones_like(centerness_K),
             "score": assignment.score_K,
             "centerness": centerness_K,
+            "weight": assignment.weight_K,
         }[self.box_weight]
         count = centerness_K.new_tensor(float(len(assignment)))
-        cls_count = count if self.normalizer == "positives" else assignment.score_K.sum()
+        cls_count = {
+            "positives": count,
+            "scores": assignment.score_K.sum(),
+            "truths": count.new_tensor(float(len(truth))),
+        }[self.normalizer]
         counts = _mean_over_ranks(torch.stack((cls_count, weight_K.sum(), count))).clamp(min=1.0)
 
         logits_BPC = outputs.logits_BPC

@@ -19,17 +19,22 @@ from .pairs import Pairs, best_per_cell, top_per_truth
 MISSED = -1.0  # what a truth without a point counts
 
 
-def best_matching(pairs: Pairs, cell_M: Tensor, value_M: Tensor, truths: int, cells: int) -> Tensor:
+def best_matching(
+    pairs: Pairs, cell_M: Tensor, value_M: Tensor, truths: int, cells: int, missed: float = MISSED
+) -> Tensor:
     """The rows of the one-to-one matching with the largest sum of values, sorted by cell.
 
-    A truth may stay without a point, which counts -1; it does so only where its candidates are worth more to
-    others. Of equal first choices of a truth the lower point is tried first, and of truths with equal claims
-    to a point the lower one keeps it; among matchings of equal sums the choice is the same on every run.
+    A truth may stay without a point, which counts `missed`; it does so only where its candidates are worth
+    more to others. Of equal first choices of a truth the lower point is tried first, and of truths with equal
+    claims to a point the lower one keeps it; among matchings of equal sums the choice is the same on every
+    run.
 
     Args:
         cell_M: the cell of each pair.
-        value_M: what a pair is worth, float32 in [0, 1].
+        value_M: what a pair is worth, float32, above `missed`.
         truths, cells: how many there are in the batch.
+        missed: what a truth without a point counts; far below all values, no more truths than necessary have
+            none.
     """
     order_M = top_per_truth(pairs, value_M, len(cell_M), truths)
     truth_M = pairs.truth_M[order_M]
@@ -43,7 +48,9 @@ def best_matching(pairs: Pairs, cell_M: Tensor, value_M: Tensor, truths: int, ce
     held_G = torch.zeros_like(has_G)
     held_G[pairs.truth_M[row_K]] = True
     # What follows goes from one truth to the next, so it is for the CPU, in float64.
-    matching = _Matching(order_M.cpu(), cell_M[order_M].cpu(), value_M[order_M].cpu(), start_G, count_G)
+    matching = _Matching(
+        order_M.cpu(), cell_M[order_M].cpu(), value_M[order_M].cpu(), start_G, count_G, missed
+    )
     matching.keep(*(t.tolist() for t in (pairs.truth_M[row_K], cell_M[row_K], value_M[row_K], row_K)))
     for truth in (has_G & ~held_G).nonzero().squeeze(1).tolist():
         matching.insert(truth)
@@ -59,8 +66,15 @@ class _Matching:
     """
 
     def __init__(
-        self, row_M: Tensor, cell_M: Tensor, value_M: Tensor, start_G: Tensor, count_G: Tensor
+        self,
+        row_M: Tensor,
+        cell_M: Tensor,
+        value_M: Tensor,
+        start_G: Tensor,
+        count_G: Tensor,
+        missed: float,
     ) -> None:
+        self.missed = missed
         self.sorted = cell_M, value_M, row_M  # truth by truth, best first
         self.start, self.count = start_G.tolist(), count_G.tolist()
         self.wishes: dict[int, list[tuple[int, float, int]]] = {}
@@ -83,17 +97,17 @@ class _Matching:
         loss of a truth or a cell is what reaching it costs the truths before it.
         """
         profit = max(value - self.price.get(cell, 0.0) for cell, value, _ in self._wishes(newcomer))
-        truth, loss, profit = newcomer, 0.0, max(profit, MISSED)
+        truth, loss, profit = newcomer, 0.0, max(profit, self.missed)
         losses: dict[int, float] = {}
         claim: dict[int, tuple[int, tuple[int, float, int]]] = {}  # cell -> truth that asks for it, its pair
         queue: list[tuple[float, int]] = []
         closed: list[int] = []
-        best = profit - MISSED  # the newcomer goes without
+        best = profit - self.missed  # the newcomer goes without
         end: int | None = None
         dropped: int | None = None
         while True:
-            if loss + profit - MISSED < best:
-                best, end, dropped = loss + profit - MISSED, self.held[truth][0], truth
+            if loss + profit - self.missed < best:
+                best, end, dropped = loss + profit - self.missed, self.held[truth][0], truth
             for pair in self._wishes(truth):
                 cell, value, _ = pair
                 if loss + profit - value >= best:

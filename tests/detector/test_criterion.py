@@ -62,6 +62,7 @@ def _centerness(point: int, truth: int) -> float:
     [
         *product(CLASSIFICATION, ["one"], ["positives"], ["none"]),
         *product(["varifocal"], ["one", "score", "centerness"], ["positives", "scores"], ["none"]),
+        ("soft_focal", "weight", "truths", "none"),
         *product(["focal", "soft_focal"], ["centerness"], ["positives"], ["centerness", "implicit"]),
     ],
 )
@@ -85,7 +86,12 @@ def test_against_a_plain_loop(name: str, box_weight: str, normalizer: str, quali
     for (image, point), k in row_of.items():
         truth = int(ASSIGNMENT.truth_K[k])
         center = _centerness(point, truth)
-        weight = {"one": 1.0, "score": ASSIGNMENT.score_K[k].item(), "centerness": center}[box_weight]
+        weight = {
+            "one": 1.0,
+            "score": ASSIGNMENT.score_K[k].item(),
+            "centerness": center,
+            "weight": ASSIGNMENT.weight_K[k].item(),
+        }[box_weight]
         distance = outputs.distances_BP4[image, point]
         middle = GRID.centers_P2[point]
         predicted = torch.cat((middle - distance[:2], middle + distance[2:]))
@@ -94,7 +100,7 @@ def test_against_a_plain_loop(name: str, box_weight: str, normalizer: str, quali
         if quality == "centerness":
             assert outputs.quality_BP is not None
             quality_sum += bce(outputs.quality_BP[image, point], torch.tensor(center)).item()
-    count = 4 if normalizer == "positives" else 2.9
+    count = {"positives": 4, "scores": 2.9, "truths": 3}[normalizer]
     expected = {"cls": 1.5 * cls / count, "box": 2.5 * box / max(1.0, weights)}
     if quality == "centerness":
         expected["quality"] = 0.5 * quality_sum / 4
@@ -287,8 +293,8 @@ def test_quality_of_head_and_criterion_must_agree() -> None:
     ("options", "message"),
     [
         ({"classification": "bce"}, "classification=bce must be one of focal, quality_focal"),
-        ({"box_weight": "two"}, "box_weight=two must be one of one, score, centerness"),
-        ({"normalizer": "max"}, "normalizer=max must be one of positives, scores"),
+        ({"box_weight": "two"}, "box_weight=two must be one of one, score, centerness, weight"),
+        ({"normalizer": "max"}, "normalizer=max must be one of positives, scores, truths"),
         ({"quality": "iou"}, "quality=iou must be one of none, centerness, implicit"),
     ],
 )

@@ -13,8 +13,6 @@ from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
 from assigners.core.types import Assignment, GroundTruth
 from detector.decode import boxes_from_distances, joint_logits
-from detector.detector import Outputs
-from detector.head.fcos import QUALITIES
 from detector.losses import (
     ClassificationLoss,
     Focal,
@@ -24,6 +22,7 @@ from detector.losses import (
     distribution_focal_loss,
     giou_loss,
 )
+from detector.outputs import QUALITIES, Outputs
 from errors import UsageError
 
 CLASSIFICATION: dict[str, type[ClassificationLoss]] = {
@@ -49,7 +48,7 @@ class Criterion:
             "weight" of its classification term.
         normalizer: what divides the classification loss: the number of "positives" or of "truths", or the sum
             of "scores".
-        quality: the head's branch. "implicit" puts the classification loss on class x quality.
+        quality: the head's branch. "implicit" puts the classification loss on the score of class and quality.
         dfl_gain: factor of the distribution focal loss, weighted and divided as the box loss is; without
             effect on a head that predicts no distribution.
 
@@ -113,7 +112,7 @@ class Criterion:
 
         logits_BPC = outputs.logits_BPC
         if self.quality == "implicit":
-            logits_BPC = joint_logits(logits_BPC, outputs.quality_BP)
+            logits_BPC = joint_logits(logits_BPC, outputs.quality_BP, outputs.scoring.geometric_mean)
         logits_K = logits_BPC[(*at, truth.labels_G[assignment.truth_K])]
         # Background everywhere, then exchanged at the positives: no one-hot target of (B, P, C).
         cls = self.classification.background(logits_BPC).sum()
@@ -131,10 +130,10 @@ class Criterion:
             assert outputs.quality_BP is not None
             quality = bce(outputs.quality_BP[at], centerness_K, reduction="sum")
             losses["quality"] = self.quality_gain * quality / counts[2]
-        if outputs.distribution_BP4N is not None:
+        if outputs.distribution_BP4E is not None:
             sides_K4 = torch.cat((centers_K2 - targets_K4[:, :2], targets_K4[:, 2:] - centers_K2), dim=1)
             strides_K4 = sides_K4 / outputs.grid.stride_P[assignment.point_K, None]
-            dfl_K = distribution_focal_loss(outputs.distribution_BP4N[at], strides_K4)
+            dfl_K = distribution_focal_loss(outputs.distribution_BP4E[at], strides_K4)
             losses["dfl"] = self.dfl_gain * (weight_K * dfl_K).sum() / counts[1]
         return losses
 

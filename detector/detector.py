@@ -1,13 +1,11 @@
 """Backbone, neck and head in a row, and how to build them from a configuration.
 
-Shape legend: B images, P points of all levels, C classes, H and W the size of the network input, N values
-that a distance may take.
+Shape legend: B images, H and W the size of the network input.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,42 +17,24 @@ from detector.head.fcos import FcosHead
 from detector.head.pico import PicoHead
 from detector.neck.fpn import FeaturePyramid
 from detector.neck.pan import PathAggregation, csp_pan, lc_pan
+from detector.outputs import Outputs
 from errors import UsageError
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB, of pixels from 0 to 255
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
 BACKBONE_KEYS = ("name", "weights", "levels", "freeze_stages", "freeze_norm")
-# model.neck.kind and model.head.kind: the class, and the keys that it takes.
+# model.neck.kind and model.head.kind: the class, and the keys that it takes. By name, not by `_target_`: a
+# checkpoint holds this part of the configuration, and must build nothing but a detector.
 NECKS: dict[str, tuple[Callable[..., FeaturePyramid | PathAggregation], tuple[str, ...]]] = {
     "fpn": (FeaturePyramid, ("channels", "extra_levels")),
     "csp_pan": (csp_pan, ("channels",)),
     "lc_pan": (lc_pan, ("channels",)),
 }
 HEADS: dict[str, tuple[type[FcosHead | PicoHead], tuple[str, ...]]] = {
-    "fcos": (FcosHead, ("channels", "convs", "quality")),
-    "pico": (PicoHead, ("channels", "convs", "reg_max", "quality")),
+    "fcos": (FcosHead, ("channels", "convs", "quality", "score", "distances", "tower_bias", "origin")),
+    "pico": (PicoHead, ("channels", "convs", "reg_max", "quality", "score")),
 }
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """What the head says of every point, with its graph.
-
-    Attributes:
-        grid: the points, in the order of P.
-        logits_BPC: float32 class logits.
-        distances_BP4: float32, pixels from the point to the left, top, right and bottom side, all > 0.
-        quality_BP: float32 logits, or None where the head has no quality branch.
-        distribution_BP4N: float32 logits of each distance being 0, 1, ..., N - 1 strides, or None where the
-            head predicts distances directly.
-    """
-
-    grid: PointGrid
-    logits_BPC: Tensor
-    distances_BP4: Tensor
-    quality_BP: Tensor | None
-    distribution_BP4N: Tensor | None = None
 
 
 class Detector(nn.Module):
@@ -93,7 +73,7 @@ class Detector(nn.Module):
                 f"input of {height}x{width} px: the network's maps are {shapes}, expected {grid.shapes}; "
                 f"pad the input to a multiple of {self.strides[-1]}"
             )
-        return Outputs(grid, *self.head(features, grid.stride_P))
+        return self.head(features, grid)
 
 
 def build_detector(model_config: Mapping[str, Any], num_classes: int) -> Detector:

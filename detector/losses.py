@@ -3,7 +3,7 @@
 Each classification loss has a background term for every (image, point, class) and a positive term for the
 class of a positive point. BCE(p, t) is the binary cross entropy of p = sigmoid(logit) against t.
 
-Shape legend: B images, P points, C classes, K positives, N values that a distance may take.
+Shape legend: B images, P points, C classes, K positives, E values that a distance may take.
 """
 
 from __future__ import annotations
@@ -125,21 +125,21 @@ def giou_loss(boxes_K4: Tensor, targets_K4: Tensor) -> Tensor:
     return generalized_box_iou_loss(boxes_K4, targets_K4, reduction="none")
 
 
-def distribution_focal_loss(logits_K4N: Tensor, distances_K4: Tensor) -> Tensor:
+def distribution_focal_loss(logits_K4E: Tensor, distances_K4: Tensor) -> Tensor:
     """The mean over the sides of a box of the cross entropy with the two values around each distance, (K,).
 
     Generalized Focal Loss (arXiv 2006.04388, equation 6). A distance of 2.3 asks for 0.7 of value 2 and 0.3
     of value 3.
 
     Args:
-        logits_K4N: of each distance being 0, 1, ..., N - 1 strides.
+        logits_K4E: of each distance being 0, 1, ..., E - 1 strides.
         distances_K4: in strides; clipped to what the values can express.
     """
     # Short of the last value, so that there is always one above.
-    distances_K4 = distances_K4.clamp(0, logits_K4N.shape[-1] - 1 - 0.01)
+    distances_K4 = distances_K4.clamp(0, logits_K4E.shape[-1] - 1 - 0.01)
     lower_K4 = distances_K4.long()
     share_K4 = distances_K4 - lower_K4
-    logits_KN4 = logits_K4N.transpose(1, 2)
-    lower_loss_K4 = cross_entropy(logits_KN4, lower_K4, reduction="none")
-    upper_loss_K4 = cross_entropy(logits_KN4, lower_K4 + 1, reduction="none")
+    logits_KE4 = logits_K4E.transpose(1, 2)
+    lower_loss_K4 = cross_entropy(logits_KE4, lower_K4, reduction="none")
+    upper_loss_K4 = cross_entropy(logits_KE4, lower_K4 + 1, reduction="none")
     return ((1 - share_K4) * lower_loss_K4 + share_K4 * upper_loss_K4).mean(dim=1)

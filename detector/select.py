@@ -1,7 +1,7 @@
 """From predictions to detections, without or with non-maximum suppression.
 
-Shape legend: B images, P points of all levels, C classes, M (image, point, class) above the threshold,
-N detections of one image.
+Shape legend: B images, P points of all levels, C classes, M (image, point, class) above the threshold, later
+those of them that take part, N detections of one image.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from torch import Tensor
 from torchvision.ops import batched_nms
 
 from assigners.core.types import PointGrid, Predictions
+from detector.decode import Decoded
 
 
 @dataclass
 class Detections:
-    """What was found in one image, best first.
+    """The detections of one image, best first.
 
     Attributes:
-        boxes_N4: float32 xyxy, pixels of the network input, not clipped.
+        boxes_N4: float32 xyxy, pixels of the network input, within the image, sides above 0.
         scores_N: float32 in [0, 1].
         labels_N: int64, 0 to C - 1.
     """
@@ -42,13 +43,11 @@ def topk(
     score_threshold: float = 0.05,
     candidates: int = 1000,
     limit: int = 100,
+    size_B2: Tensor | None = None,
 ) -> list[Detections]:
-    """The `limit` best of each image, duplicates and all.
-
-    Of each level at most the `candidates` best (point, class) pairs with a score above `score_threshold` take
-    part. Equal scores: the lower point, then the lower class first.
-    """
-    return [found[:limit] for found in _best_pairs(predictions, grid, score_threshold, candidates)]
+    """The `limit` best candidates of each image, duplicates included; `best_candidates` has the arguments."""
+    found = best_candidates(predictions, grid, score_threshold, candidates, size_B2)
+    return [detections[:limit] for detections in found]
 
 
 def nms(
@@ -58,36 +57,67 @@ def nms(
     candidates: int = 1000,
     limit: int = 100,
     iou: float = 0.6,
+    size_B2: Tensor | None = None,
 ) -> list[Detections]:
-    """As topk, but before the limit a pair yields to a better one of its class with an IoU above `iou`."""
-    kept = []
-    for found in _best_pairs(predictions, grid, score_threshold, candidates):
-        # float64: batched_nms moves each class to its own place, so far away that float32 would round boxes.
-        boxes_N4, scores_N = found.boxes_N4.double(), found.scores_N.double()
-        index = batched_nms(boxes_N4, scores_N, found.labels_N, iou)
-        kept.append(found[index.sort().values[:limit]])  # `found` is in order; batched_nms may shuffle ties
-    return kept
+    """As topk, but before the limit a candidate yields to a better one of its class above an IoU `iou`."""
+    found = best_candidates(predictions, grid, score_threshold, candidates, size_B2)
+    return [suppress(detections, iou)[:limit] for detections in found]
 
 
 @torch.no_grad()
-def _best_pairs(
-    predictions: Predictions, grid: PointGrid, score_threshold: float, candidates: int
+def best_candidates(
+    predictions: Predictions,
+    grid: PointGrid,
+    score_threshold: float = 0.05,
+    candidates: int = 1000,
+    size_B2: Tensor | None = None,
 ) -> list[Detections]:
-    """Per image the pairs above the threshold, at most `candidates` of a level, best first."""
+    """The (point, class) pairs of each image that a selection chooses from, best first.
+
+    Boxes are clipped to the image, and those without extent dropped, before anything is chosen: what lies
+    outside neither takes a place nor suppresses.
+
+    Args:
+        predictions: of `decode`. The threshold acts on the score, or on the class probability where
+            `Decoded.quality_BP` is given; the score ranks in both cases.
+        score_threshold: a pair needs more.
+        candidates: at most so many pairs of each level of an image take part, its best.
+        size_B2: height and width of each image within the network input; None for all of it.
+
+    Returns:
+        Per image; equal scores in the order of points, then of classes.
+    """
     scores_BPC = predictions.scores_BPC
-    image_M, point_M, label_M = (scores_BPC > score_threshold).nonzero(as_tuple=True)
+    least: float | Tensor = score_threshold
+    if isinstance(predictions, Decoded) and predictions.quality_BP is not None:
+        least = score_threshold * predictions.quality_BP.unsqueeze(-1)
+    image_M, point_M, label_M = (scores_BPC > least).nonzero(as_tuple=True)
+    boxes_M4 = predictions.boxes_BP4[image_M, point_M]
+    if size_B2 is None:
+        size_B2 = boxes_M4.new_tensor([[grid.height, grid.width]]).expand(len(scores_BPC), 2)
+    side_M4 = size_B2.to(boxes_M4).flip(1).repeat(1, 2)[image_M]
+    boxes_M4 = torch.minimum(boxes_M4.clamp(min=0), side_M4)
+    row_M = (boxes_M4[:, 2:] > boxes_M4[:, :2]).all(dim=1).nonzero().squeeze(1)
+
+    image_M, point_M, label_M = image_M[row_M], point_M[row_M], label_M[row_M]
     score_M = scores_BPC[image_M, point_M, label_M]
     starts = torch.tensor([part.start for part in grid.level_slices], device=point_M.device)
     level_M = torch.bucketize(point_M, starts, right=True) - 1
     # nonzero goes by image, point, class, and every sort below is stable: ties keep that order.
-    best_M = score_M.argsort(descending=True, stable=True)
+    order_M = score_M.argsort(descending=True, stable=True)
     group_M = image_M * len(grid.level_slices) + level_M
-    best = best_M[_first_of_each(group_M[best_M], candidates)]
-    best = best[image_M[best].argsort(stable=True)]
-    boxes_N4 = predictions.boxes_BP4[image_M[best], point_M[best]]
-    per_image = torch.bincount(image_M[best], minlength=len(scores_BPC)).tolist()
-    parts = (boxes_N4.split(per_image), score_M[best].split(per_image), label_M[best].split(per_image))
-    return [Detections(*image) for image in zip(*parts, strict=True)]
+    best_M = order_M[_first_of_each(group_M[order_M], candidates)]
+    best_M = best_M[image_M[best_M].argsort(stable=True)]
+    counts = torch.bincount(image_M[best_M], minlength=len(scores_BPC)).tolist()
+    columns = (boxes_M4[row_M][best_M], score_M[best_M], label_M[best_M])
+    return [Detections(*image) for image in zip(*(c.split(counts) for c in columns), strict=True)]
+
+
+def suppress(found: Detections, iou: float) -> Detections:
+    """Those of the detections, best first, that no better one of their class overlaps by more than `iou`."""
+    # float64: batched_nms moves each class to its own place, so far away that float32 would round boxes.
+    index_N = batched_nms(found.boxes_N4.double(), found.scores_N.double(), found.labels_N, iou)
+    return found[index_N.sort().values]  # batched_nms may shuffle equal scores
 
 
 def _first_of_each(group_M: Tensor, count: int) -> Tensor:

@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from torch import nn
 from data.loader import Batch
 from data.sample import DetectionDataset
 from detector.decode import decode
-from detector.select import Detections, nms, topk
+from detector.select import Detections, best_candidates, suppress
 from engine import distributed
 from engine.run import write_text
 from evaluation.coco_metrics import Rows, coco_results, evaluate, ground_truth
@@ -72,11 +71,8 @@ class Evaluator:
         self._dataset, self._loader, self._device, self._bf16 = dataset, loader, device, bf16
         self._truth = ground_truth(dataset.coco_json())
         self._backend = options.get("backend", "pycocotools")  # runs of old have no such key
-        common = {key: options[key] for key in ("score_threshold", "candidates", "limit")}
-        self._select = {
-            "nms": partial(nms, **common, iou=options["nms_iou"]),
-            "nms_free": partial(topk, **common),
-        }
+        self._candidates = {key: options[key] for key in ("score_threshold", "candidates")}
+        self._limit, self._nms_iou = options["limit"], options["nms_iou"]
 
     def __call__(self, model: nn.Module, progress: Any = None) -> Evaluation:
         """Runs the model over the data set; `progress` is called after each batch.
@@ -122,8 +118,11 @@ class Evaluator:
         images = batch.to(self._device).images_B3HW
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
             outputs = model(images)
-        predictions = decode(outputs)
-        return {name: select(predictions, outputs.grid) for name, select in self._select.items()}
+        found = best_candidates(decode(outputs), outputs.grid, **self._candidates, size_B2=batch.size_B2)
+        return {
+            "nms": [suppress(detections, self._nms_iou)[: self._limit] for detections in found],
+            "nms_free": [detections[: self._limit] for detections in found],
+        }
 
     def _rows(self, batch: Batch, found: list[Detections]) -> Rows:
         """Detections of a batch in pixels of the original images, clipped to them."""

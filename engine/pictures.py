@@ -34,6 +34,7 @@ def draw_predictions(
         # One by one: a batch would need one canvas for images of all shapes.
         outputs = model(collate([sample]).images_B3HW.to(device))
         detections = topk(decode(outputs), outputs.grid, score_threshold=SHOWN_SCORE)[0]
+        detections = detections[detections.scores_N > SHOWN_SCORE]  # the threshold may act on the class alone
         truths.append(_tile(sample.image, sample.boxes_N4, sample.labels_N, dataset.class_names))
         found.append(
             _tile(sample.image, detections.boxes_N4.cpu(), detections.labels_N.cpu(), dataset.class_names)

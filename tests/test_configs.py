@@ -78,7 +78,7 @@ def test_the_full_settings_are_those_of_the_papers(
     assert config.name == f"coco-{name}-{assigner}-seed0"
     # torchvision's weights: timm's default ones of the same network come from another training.
     assert config.model.backbone.name == f"resnet{depth}.tv_in1k"
-    assert (config.model.backbone.freeze_stages, config.model.backbone.freeze_norm) == (1, True)
+    assert (config.model.backbone.freeze_stages, config.model.backbone.freeze_norm) == (1, "statistics")
     assert (config.model.head.channels, config.model.head.convs) == (256, 4)
     quality = {"atss": "centerness", "fcos": "centerness", "o2f": "implicit"}.get(assigner, "none")
     assert config.model.head.quality == quality

@@ -1,4 +1,4 @@
-"""A timm network that gives the feature maps of the levels asked for.
+"""A timm network as the backbone: the feature maps of chosen levels, with parts of it frozen.
 
 Level n has stride 2 ** n.
 """
@@ -18,6 +18,8 @@ import detector.backbone.lcnet  # noqa: F401  # makes its width known to timm
 from detector.backbone.pretrained import load_weights
 from errors import UsageError
 
+FREEZE_NORM = ("none", "statistics", "all")
+
 
 class Backbone(nn.Module):
     """The first stages of a timm network.
@@ -28,14 +30,17 @@ class Backbone(nn.Module):
         weights: None for random ones, "imagenet" for timm's hub, or the path of a state dict file.
         freeze_stages: 0 trains everything; n >= 1 freezes the stem and the first n stages, that is all up to
             the feature map of stride 2 ** (n + 1): in a ResNet the stem and layer1 to layer n.
-        freeze_norm: keep every BatchNorm in eval mode, its affine parameters frozen.
+        freeze_norm: "none"; "statistics" keeps every BatchNorm in eval mode, while its scale and shift are
+            learned outside the frozen stages, as published recipes with ImageNet weights do; "all" freezes
+            scale and shift too. False and True, which older checkpoints hold, are "none" and "all".
 
     Attributes:
         strides, channels: one of each for every output.
 
     Raises:
         UsageError: for an unknown name, levels that the network does not have, weights that cannot be had or
-            do not fit, or a freeze_stages beyond the last stage in use.
+            do not fit, or a freeze_stages beyond the last stage in use, or an
+            unknown freeze_norm.
     """
 
     def __init__(
@@ -44,22 +49,25 @@ class Backbone(nn.Module):
         levels: Sequence[int] = (3, 4, 5),
         weights: str | None = None,
         freeze_stages: int = 0,
-        freeze_norm: bool = False,
+        freeze_norm: str | bool = "none",
     ) -> None:
         super().__init__()
+        if isinstance(freeze_norm, bool):
+            freeze_norm = "all" if freeze_norm else "none"
+        if freeze_norm not in FREEZE_NORM:
+            raise UsageError(f"model.backbone.freeze_norm={freeze_norm} must be {', '.join(FREEZE_NORM)}.")
         self.features = _create(name, _level_indices(name, levels), weights == "imagenet")
         if weights is not None and weights != "imagenet":
             load_weights(self.features, Path(weights), name)
         self.strides = tuple(2**level for level in levels)
         self.channels = tuple(_info(self.features).channels())
         frozen = _first_stages(self.features, name, freeze_stages) if freeze_stages else []
-        if freeze_norm:
-            frozen += [module for module in self.features.modules() if isinstance(module, _BatchNorm)]
-        for module in frozen:
+        norms = [m for m in self.features.modules() if isinstance(m, _BatchNorm)]
+        for module in [*frozen, *(norms if freeze_norm == "all" else [])]:
             for parameter in module.parameters(recurse=False):
                 parameter.requires_grad_(False)
-        # A plain list: these modules have their owner already.
-        self._frozen = frozen
+        # A plain list: these modules are registered already.
+        self._in_eval_mode = [*frozen, *(norms if freeze_norm != "none" else [])]
         self.train(self.training)
 
     def forward(self, images_B3HW: Tensor) -> list[Tensor]:
@@ -67,9 +75,9 @@ class Backbone(nn.Module):
         return self.features(images_B3HW)
 
     def train(self, mode: bool = True) -> Backbone:
-        """As nn.Module.train, but what is frozen stays in eval mode: its running statistics must not move."""
+        """As nn.Module.train, but what is frozen stays in eval mode: its statistics must not move."""
         super().train(mode)
-        for module in self._frozen:
+        for module in self._in_eval_mode:
             module.training = False
         return self
 

@@ -1,6 +1,6 @@
 """The FCOS head (Tian et al., arXiv 1904.01355): towers shared by all levels, one prediction per point.
 
-Shape legend: B images, P points of all levels, C classes.
+Shape legend: B images, P points of all levels, C classes, N points of one level.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from assigners.core.types import PointGrid
+from detector.head.output_maps import PRIOR, flat, in_float32
+from detector.outputs import Outputs, Scoring
 from errors import UsageError
 
-QUALITIES = ("none", "centerness", "implicit")
+DISTANCES = ("exp", "relu")
+ORIGINS = ("center", "corner")
 
-PRIOR = 0.01  # class probability of an untrained head (RetinaNet, arXiv 1708.02002, section 4.1)
-
-# An untrained point predicts a square of 8 strides, the anchor of ATSS. Truths of a level are about that
-# large, so the first IoUs already tell good points from bad ones, for the assigners that look at predictions.
+# An untrained point predicts a square of 8 strides, the anchor of ATSS. The ground-truth boxes of a level are
+# about that large, so the first IoUs already rank points, for the assigners that read predictions.
 START_DISTANCE = 4.0
 
 # Distances stay within exp(-8) and exp(8) strides: beyond any image, and far from float32's limits.
@@ -31,13 +33,20 @@ class FcosHead(nn.Module):
     Args:
         in_channels: of the neck's maps.
         num_classes: C.
-        levels: how many maps; each has its own learnable scale of the distances (section 3.2).
+        levels: how many maps; each has its own learned scale of the distances (section 3.2).
         channels, convs: width and depth of both towers (3x3 convolution, GroupNorm, ReLU).
         quality: "none"; "centerness", one convolution on the box tower (section 3.3); "implicit", as O2F
             (arXiv 2303.11567): three convolutions of a quarter of the channels on the box tower, then one.
+        score: "product" of class and quality, or their "geometric_mean".
+        distances: "exp": exp(scale x output) strides, as published; "relu": relu(scale x output) strides, as
+            the later FCOS (arXiv 2006.09214) and O2F.
+        tower_bias: the convolutions before a GroupNorm have a bias, as in FCOS, O2F and torchvision.
+        origin: what the distances count from: the "center" of a point's cell, which is the point, or, as in
+            torchvision's FCOS, the "corner" at (j, i) times the side of the input divided by the number of
+            columns or rows, rounded down.
 
     Raises:
-        UsageError: for an unknown quality, or a number below 1 (convs: below 0).
+        UsageError: for an unknown name, or a number below 1 (convs: below 0).
     """
 
     def __init__(
@@ -48,18 +57,25 @@ class FcosHead(nn.Module):
         channels: int = 128,
         convs: int = 2,
         quality: str = "none",
+        score: str = "product",
+        distances: str = "exp",
+        tower_bias: bool = False,
+        origin: str = "center",
     ) -> None:
         super().__init__()
-        if quality not in QUALITIES:
-            raise UsageError(f"model.head.quality={quality} must be one of {', '.join(QUALITIES)}.")
+        self.scoring = Scoring.of(quality, score)
+        for key, value, known in (("distances", distances, DISTANCES), ("origin", origin, ORIGINS)):
+            if value not in known:
+                raise UsageError(f"model.head.{key}={value} must be one of {', '.join(known)}.")
         if channels < 1 or convs < 0 or num_classes < 1:
             raise UsageError(
                 f"model.head: channels={channels} and the number of classes={num_classes} must be at least 1 "
                 f"and convs={convs} at least 0."
             )
+        self.distances, self.origin = distances, origin
         width = channels if convs else in_channels
-        self.class_tower = _tower(in_channels, channels, convs)
-        self.box_tower = _tower(in_channels, channels, convs)
+        self.class_tower = tower(in_channels, channels, convs, tower_bias)
+        self.box_tower = tower(in_channels, channels, convs, tower_bias)
         self.class_out = nn.Conv2d(width, num_classes, 3, padding=1)
         self.box_out = nn.Conv2d(width, 4, 3, padding=1)
         self.scale = nn.Parameter(torch.ones(levels))
@@ -68,7 +84,8 @@ class FcosHead(nn.Module):
             self.quality_out = nn.Conv2d(width, 1, 3, padding=1)
         elif quality == "implicit":
             narrow = max(1, width // 4)
-            self.quality_out = nn.Sequential(_tower(width, narrow, 3), nn.Conv2d(narrow, 1, 3, padding=1))
+            narrow_tower = tower(width, narrow, 3, tower_bias)
+            self.quality_out = nn.Sequential(narrow_tower, nn.Conv2d(narrow, 1, 3, padding=1))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, std=0.01)
@@ -77,40 +94,52 @@ class FcosHead(nn.Module):
         assert self.class_out.bias is not None
         assert self.box_out.bias is not None
         nn.init.constant_(self.class_out.bias, math.log(PRIOR / (1 - PRIOR)))
-        nn.init.constant_(self.box_out.bias, math.log(START_DISTANCE))
+        start = math.log(START_DISTANCE) if distances == "exp" else START_DISTANCE
+        nn.init.constant_(self.box_out.bias, start)
 
-    def forward(self, features: Sequence[Tensor], stride_P: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Maps, finest first, to logits (B, P, C), distances (B, P, 4) in pixels and quality logits (B, P).
-
-        Points come level after level, row after row, as in PointGrid. All results are float32.
-        """
+    def forward(self, features: Sequence[Tensor], grid: PointGrid) -> Outputs:
+        """Maps, finest first, to the predictions of the grid's points, all of them float32."""
         logits, boxes, qualities = [], [], []
         for level, feature in enumerate(features):
             box_feature = self.box_tower(feature)
-            logits.append(flat(self.class_out(self.class_tower(feature))))
-            # float32 before the scale and the exponential: half precision would round boxes to whole pixels.
-            boxes.append(flat(self.box_out(box_feature)).float() * self.scale[level])
+            logits.append(flat(in_float32(self.class_out, self.class_tower(feature))))
+            boxes.append(flat(in_float32(self.box_out, box_feature)) * self.scale[level])
             if self.quality_out is not None:
-                qualities.append(flat(self.quality_out(box_feature)))
-        log_distance_BP4 = torch.cat(boxes, dim=1).clamp(-LOG_DISTANCE_LIMIT, LOG_DISTANCE_LIMIT)
-        distances_BP4 = stride_P[:, None] * log_distance_BP4.exp()
-        quality_BP = torch.cat(qualities, dim=1).float().squeeze(-1) if qualities else None
-        return torch.cat(logits, dim=1).float(), distances_BP4, quality_BP
+                qualities.append(flat(in_float32(self.quality_out, box_feature)))
+        distances_BP4 = grid.stride_P[:, None] * self._strides(torch.cat(boxes, dim=1))
+        if self.origin == "corner":
+            distances_BP4 = distances_BP4 + _from_corner(grid)
+        quality_BP = torch.cat(qualities, dim=1).squeeze(-1) if qualities else None
+        return Outputs(grid, torch.cat(logits, dim=1), distances_BP4, quality_BP, scoring=self.scoring)
+
+    def _strides(self, raw_BP4: Tensor) -> Tensor:
+        """Distances in strides, at least 0."""
+        if self.distances == "relu":
+            return raw_BP4.clamp(0, math.exp(LOG_DISTANCE_LIMIT))
+        return raw_BP4.clamp(-LOG_DISTANCE_LIMIT, LOG_DISTANCE_LIMIT).exp()
 
 
-def flat(map_BCHW: Tensor) -> Tensor:
-    """(B, C, rows, columns) to (B, rows x columns, C), row by row; free of copies in channels_last memory."""
-    return map_BCHW.permute(0, 2, 3, 1).flatten(1, 2)
+def _from_corner(grid: PointGrid) -> Tensor:
+    """What makes distances from a cell's corner distances from its centre, (P, 4) in pixels."""
+    shifts = []
+    for part, (rows, columns) in zip(grid.level_slices, grid.shapes, strict=True):
+        # torchvision's spacing: less than the stride where that does not divide the side.
+        spacing_2 = grid.centers_P2.new_tensor([grid.width // columns, grid.height // rows])
+        stride_N1 = grid.stride_P[part, None]
+        corner_N2 = (grid.centers_P2[part] / stride_N1 - 0.5) * spacing_2
+        shift_N2 = grid.centers_P2[part] - corner_N2
+        shifts.append(torch.cat((shift_N2, -shift_N2), dim=1))
+    return torch.cat(shifts)
 
 
-def _tower(in_channels: int, channels: int, convs: int) -> nn.Sequential:
+def tower(in_channels: int, channels: int, convs: int, bias: bool = False) -> nn.Sequential:
     """`convs` times 3x3 convolution, GroupNorm, ReLU."""
     # 32 groups or the largest divisor below, but two channels a group: a lone value would be normalised to 0.
     most = max(1, min(32, channels // 2))
     groups = max(n for n in range(1, most + 1) if channels % n == 0)
     layers: list[nn.Module] = []
     for n in range(convs):
-        layers.append(nn.Conv2d(channels if n else in_channels, channels, 3, padding=1, bias=False))
+        layers.append(nn.Conv2d(channels if n else in_channels, channels, 3, padding=1, bias=bias))
         layers.append(nn.GroupNorm(groups, channels))
         layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)

@@ -1,6 +1,7 @@
 """PicoDet's head (PP-PicoDet, arXiv 2111.00902, section 3.3): boxes as distributions of their distances.
 
-Shape legend: B images, P points of all levels, C classes, N = reg_max + 1 distances of 0 to reg_max strides.
+Shape legend: B images, P points of all levels, C classes, E = reg_max + 1 values of a distance, 0 to reg_max
+strides.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from detector.head.fcos import PRIOR, QUALITIES, flat
+from assigners.core.types import PointGrid
+from detector.head.output_maps import PRIOR, flat, in_float32
 from detector.neck.depthwise import conv_norm, separable
+from detector.outputs import Outputs, Scoring
 from errors import UsageError
 
 
@@ -33,12 +36,13 @@ class PicoHead(nn.Module):
         reg_max: the longest distance, in strides.
         quality: "none"; "centerness", a 1x1 convolution on the tower; "implicit" (O2F, arXiv 2303.11567): a
             quarter of the channels, a 5x5 depthwise separable convolution of that width, and one of 1x1.
+        score: "product" of class and quality, or their "geometric_mean".
 
     Raises:
-        UsageError: for an unknown quality, or a number below 1 (convs: below 0).
+        UsageError: for an unknown quality or score, or a number below 1 (convs: below 0).
     """
 
-    distance_N: Tensor
+    distance_E: Tensor
 
     def __init__(
         self,
@@ -49,10 +53,10 @@ class PicoHead(nn.Module):
         convs: int = 2,
         reg_max: int = 7,
         quality: str = "none",
+        score: str = "product",
     ) -> None:
         super().__init__()
-        if quality not in QUALITIES:
-            raise UsageError(f"model.head.quality={quality} must be one of {', '.join(QUALITIES)}.")
+        self.scoring = Scoring.of(quality, score)
         if channels < 1 or convs < 0 or num_classes < 1 or reg_max < 1:
             raise UsageError(
                 f"model.head: channels={channels}, reg_max={reg_max} and the number of classes={num_classes} "
@@ -74,31 +78,25 @@ class PicoHead(nn.Module):
             assert isinstance(out.bias, Tensor)
             # An untrained box needs no bias: the mean of a uniform distribution is a good guess of its size.
             nn.init.constant_(out.bias, math.log(PRIOR / (1 - PRIOR)))
-        distance_N = torch.arange(reg_max + 1, dtype=torch.float32)
-        self.register_buffer("distance_N", distance_N, persistent=False)
+        distance_E = torch.arange(reg_max + 1, dtype=torch.float32)
+        self.register_buffer("distance_E", distance_E, persistent=False)
 
-    def forward(
-        self, features: Sequence[Tensor], stride_P: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
-        """Maps, finest first, to what the points say; level after level, row after row, as in PointGrid.
-
-        Returns:
-            Logits (B, P, C), distances (B, P, 4) in pixels, quality logits (B, P) or None, and the logits of
-            the distances' distributions (B, P, 4, N). All of it float32.
-        """
+    def forward(self, features: Sequence[Tensor], grid: PointGrid) -> Outputs:
+        """Maps, finest first, to the predictions of the grid's points, all of them float32."""
         logits, boxes, qualities = [], [], []
         for level, feature in enumerate(features):
             feature = self.towers[level](feature)
-            logits.append(flat(self.class_outs[level](feature)))
-            boxes.append(flat(self.box_outs[level](feature)))
+            logits.append(flat(in_float32(self.class_outs[level], feature)))
+            boxes.append(flat(in_float32(self.box_outs[level], feature)))
             if self.quality_outs is not None:
-                qualities.append(flat(self.quality_outs[level](feature)))
-        # float32 before the mean, which is no matrix product, since autocast would round the boxes of that.
-        distribution_BP4N = torch.cat(boxes, dim=1).float().unflatten(-1, (4, self.reg_max + 1))
-        strides_BP4 = (distribution_BP4N.softmax(dim=-1) * self.distance_N).sum(dim=-1)
-        quality_BP = torch.cat(qualities, dim=1).float().squeeze(-1) if qualities else None
-        logits_BPC = torch.cat(logits, dim=1).float()
-        return logits_BPC, stride_P[:, None] * strides_BP4, quality_BP, distribution_BP4N
+                qualities.append(flat(in_float32(self.quality_outs[level], feature)))
+        distribution_BP4E = torch.cat(boxes, dim=1).unflatten(-1, (4, self.reg_max + 1))
+        # A sum of products, not a matrix product, which autocast would round to bfloat16.
+        strides_BP4 = (distribution_BP4E.softmax(dim=-1) * self.distance_E).sum(dim=-1)
+        distances_BP4 = grid.stride_P[:, None] * strides_BP4
+        quality_BP = torch.cat(qualities, dim=1).squeeze(-1) if qualities else None
+        logits_BPC = torch.cat(logits, dim=1)
+        return Outputs(grid, logits_BPC, distances_BP4, quality_BP, distribution_BP4E, self.scoring)
 
 
 def _output(in_channels: int, out_channels: int) -> nn.Module:

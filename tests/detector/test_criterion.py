@@ -13,9 +13,10 @@ from assigners.core.types import Assignment, GroundTruth, PointGrid
 from detector import criterion as criterion_module
 from detector.criterion import CLASSIFICATION, Criterion, target_centerness
 from detector.decode import joint_logits
-from detector.detector import Outputs, build_detector
+from detector.detector import build_detector
 from detector.head.pico import PicoHead
 from detector.losses import distribution_focal_loss, giou_loss
+from detector.outputs import Outputs
 from errors import UsageError
 
 GRID = PointGrid.for_image(32, 32, (8, 16))
@@ -218,7 +219,7 @@ def test_distributions_are_weighted_as_boxes_are(box_weight: str) -> None:
     plain = _outputs(False)
     generator = torch.Generator().manual_seed(1)
     distribution = 2 * torch.randn(3, len(GRID), 4, 6, generator=generator)
-    outputs = replace(plain, distribution_BP4N=distribution)
+    outputs = replace(plain, distribution_BP4E=distribution)
     options = {"box_weight": box_weight, "normalizer": "scores"}
     with_it = Criterion("varifocal", **options, dfl_gain=0.5)(outputs, TRUTH, ASSIGNMENT)
     without = Criterion("varifocal", **options, dfl_gain=0.5)(plain, TRUTH, ASSIGNMENT)

@@ -53,10 +53,10 @@ def test_any_head_on_any_neck(neck: str, strides: tuple[int, ...], head: str) ->
     assert outputs.distances_BP4.shape == (2, len(grid), 4)
     assert (outputs.distances_BP4 > 0).all()
     if head == "fcos":
-        assert outputs.distribution_BP4N is None
+        assert outputs.distribution_BP4E is None
     else:
-        assert outputs.distribution_BP4N is not None
-        assert outputs.distribution_BP4N.shape == (2, len(grid), 4, 8)
+        assert outputs.distribution_BP4E is not None
+        assert outputs.distribution_BP4E.shape == (2, len(grid), 4, 8)
 
 
 def test_uint8_and_float_are_the_same_and_untouched() -> None:
@@ -118,7 +118,7 @@ def test_defaults_are_filled_in() -> None:
         ({"neck": {"kind": "bifpn"}}, r"model\.neck\.kind=bifpn must be one of fpn, csp_pan, lc_pan"),
         ({"head": {"kind": "retina"}}, r"model\.head\.kind=retina must be one of fcos, pico"),
         ({"neck": {"kind": "csp_pan"}}, r"model\.neck has no extra_levels; it has channels\."),
-        ({"head": {"reg_max": 7}}, r"model\.head has no reg_max; it has channels, convs, quality\."),
+        ({"head": {"reg_max": 7}}, r"model\.head has no reg_max; it has channels, convs, quality, score"),
         ({"head": {"kind": "pico", "reg_max": 0}}, "reg_max=0"),
         ({"head": {"quality": "best"}}, "quality=best must be one of none, centerness, implicit"),
     ],

@@ -109,14 +109,43 @@ def test_nothing_frozen_by_default() -> None:
     assert not _names_without_gradient(Backbone("resnet10t"))
 
 
-def test_freeze_norm_survives_train_and_a_copy() -> None:
-    for backbone in (one := Backbone("lcnet_050", freeze_norm=True), copy.deepcopy(one)):
+@pytest.mark.parametrize("freeze_norm", ["statistics", "all"])
+def test_freeze_norm_survives_train_and_a_copy(freeze_norm: str) -> None:
+    for backbone in (one := Backbone("lcnet_050", freeze_norm=freeze_norm), copy.deepcopy(one)):
         backbone.train()
         norms = [m for m in backbone.modules() if isinstance(m, nn.BatchNorm2d)]
         assert norms
         assert not any(m.training for m in norms)
-        assert not any(p.requires_grad for m in norms for p in m.parameters())
+        learned = {p.requires_grad for m in norms for p in m.parameters()}
+        assert learned == {freeze_norm == "statistics"}
         assert any(p.requires_grad for p in backbone.parameters())
         assert backbone.training
     batch_norm = {n for n, m in one.features.named_modules() if isinstance(m, nn.BatchNorm2d)}
-    assert {n.rsplit(".", 1)[0] for n in _names_without_gradient(one)} == batch_norm
+    frozen = batch_norm if freeze_norm == "all" else set()
+    assert {n.rsplit(".", 1)[0] for n in _names_without_gradient(one)} == frozen
+
+
+def test_fixed_statistics_learn_scale_and_shift_outside_the_frozen_stages() -> None:
+    backbone = Backbone("resnet10t", (3, 4, 5), freeze_stages=1, freeze_norm="statistics").train()
+    before = copy.deepcopy(backbone.features.state_dict())
+    sum(map_.square().sum() for map_ in backbone(IMAGES)).backward()
+    after = backbone.features.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)  # statistics did not move
+    for name, module in backbone.features.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert (module.weight.grad is None) == name.startswith(("conv1", "bn1", "layer1")), name
+
+
+@pytest.mark.parametrize(("old", "new"), [(False, "none"), (True, "all")])
+def test_values_of_older_checkpoints(old: bool, new: str) -> None:
+    one, other = (
+        Backbone("resnet10t", freeze_norm=old).train(),
+        Backbone("resnet10t", freeze_norm=new).train(),
+    )
+    assert _names_without_gradient(one) == _names_without_gradient(other)
+    assert [m.training for m in one.modules()] == [m.training for m in other.modules()]
+
+
+def test_unknown_freeze_norm() -> None:
+    with pytest.raises(UsageError, match="freeze_norm=some must be none, statistics, all"):
+        Backbone("resnet10t", freeze_norm="some")

@@ -38,8 +38,9 @@ def test_points_come_in_the_order_of_the_grid(channels_last: bool) -> None:
                 map_[:, 1, i, j] = (i + 0.5) * GRID.strides[level]
                 map_[1, 2, i, j] = level
         maps.append(map_.contiguous(memory_format=torch.channels_last) if channels_last else map_)
-    logits, distances, quality = head(maps, GRID.stride_P)
-    assert quality is None
+    outputs = head(maps, GRID)
+    logits, distances = outputs.logits_BPC, outputs.distances_BP4
+    assert outputs.quality_BP is None
     for image in range(2):
         assert torch.equal(logits[image, :, :2], GRID.centers_P2)
     assert torch.equal(logits[1, :, 2], (GRID.stride_P == 16).float())
@@ -50,19 +51,21 @@ def test_points_come_in_the_order_of_the_grid(channels_last: bool) -> None:
 def test_scale_is_per_level() -> None:
     head = _head(convs=0)
     head.scale.data = torch.tensor([0.0, 1.0])
-    _, distances, _ = head(_maps(), GRID.stride_P)
+    distances = head(_maps(), GRID).distances_BP4
     assert (distances[:, GRID.level_slices[0]] == 8.0).all()  # exp(0) strides
     assert (distances[:, GRID.level_slices[1]] != 16.0).any()
 
 
 @pytest.mark.parametrize("quality", ["none", "centerness", "implicit"])
-def test_start(quality: str) -> None:
+@pytest.mark.parametrize("distances", ["exp", "relu"])
+def test_start(quality: str, distances: str) -> None:
     """Untrained: a class probability near 0.01 and boxes of about 8 strides."""
-    logits, distances, quality_logits = _head(quality=quality)(_maps(), GRID.stride_P)
+    outputs = _head(quality=quality, distances=distances)(_maps(), GRID)
+    logits, quality_logits = outputs.logits_BPC, outputs.quality_BP
     assert logits.shape == (2, len(GRID), 3)
-    assert distances.shape == (2, len(GRID), 4)
+    assert outputs.distances_BP4.shape == (2, len(GRID), 4)
     torch.testing.assert_close(logits.sigmoid().mean(), torch.tensor(0.01), rtol=0.2, atol=0)
-    side = (distances[..., 0] + distances[..., 2]) / GRID.stride_P
+    side = outputs.distances_BP4[..., ::2].sum(-1) / GRID.stride_P
     torch.testing.assert_close(side, torch.full_like(side, 8.0), rtol=0.5, atol=0)
     if quality == "none":
         assert quality_logits is None
@@ -85,20 +88,57 @@ def test_groups_divide_the_channels(channels: int, groups: int) -> None:
     assert {m.num_groups for m in head.modules() if isinstance(m, nn.GroupNorm)} == {groups}
 
 
-def test_huge_features_give_finite_boxes() -> None:
+@pytest.mark.parametrize("distances", ["exp", "relu"])
+def test_huge_features_give_finite_boxes(distances: str) -> None:
     maps = [1e6 * map_ for map_ in _maps()]
-    _, distances, _ = _head(convs=0)(maps, GRID.stride_P)
-    assert distances.isfinite().all()
-    assert (distances > 0).all()
+    outputs = _head(convs=0, distances=distances)(maps, GRID)
+    assert outputs.distances_BP4.isfinite().all()
+    assert (outputs.distances_BP4 >= 0).all()
 
 
-def test_half_precision_gives_float32() -> None:
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        outputs = _head(quality="implicit")(_maps(), GRID.stride_P)
-    assert all(output is not None and output.dtype == torch.float32 for output in outputs)
+def test_relu_distances_are_linear_above_zero() -> None:
+    head = _head(convs=0, distances="relu")
+    head.scale.data = torch.tensor([0.5, 2.0])
+    for level, part in enumerate(GRID.level_slices):
+        raw = head.box_out(_maps()[level]).permute(0, 2, 3, 1).flatten(1, 2) - 4.0  # half of them negative
+        expected = GRID.strides[level] * head.scale[level] * raw
+        head.box_out.bias.data -= 4.0
+        got = head(_maps(), GRID).distances_BP4[:, part]
+        head.box_out.bias.data += 4.0
+        torch.testing.assert_close(got, expected.clamp(min=0))
+        assert (got == 0).any()
+        assert (got > 0).any()
 
 
-@pytest.mark.parametrize("options", [{"quality": "iou"}, {"channels": 0}, {"convs": -1}])
+def test_distances_from_the_corner_of_a_cell() -> None:
+    """The same boxes around other points, also where a stride does not divide the side."""
+    grid = PointGrid.for_image(100, 150, (8, 64))
+    maps = [torch.randn(1, 8, *shape) for shape in grid.shapes]
+    center, corner = (_head(origin=origin)(maps, grid).distances_BP4 for origin in ("center", "corner"))
+    point = 0
+    for rows, columns in grid.shapes:
+        for i in range(rows):
+            for j in range(columns):
+                x, y = grid.centers_P2[point].tolist()
+                left, top, right, bottom = center[0, point].tolist()
+                at_x, at_y = j * (150 // columns), i * (100 // rows)
+                got = torch.tensor([x, y, x, y]) + corner[0, point] * torch.tensor([-1, -1, 1, 1])
+                expected = torch.tensor([at_x - left, at_y - top, at_x + right, at_y + bottom])
+                torch.testing.assert_close(got, expected, rtol=0, atol=1e-4)
+                point += 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"quality": "iou"},
+        {"score": "sum"},
+        {"distances": "log"},
+        {"origin": "top"},
+        {"channels": 0},
+        {"convs": -1},
+    ],
+)
 def test_errors(options: dict[str, object]) -> None:
     with pytest.raises(UsageError, match=r"model\.head"):
         _head(**options)

@@ -36,8 +36,9 @@ def test_points_come_in_the_order_of_the_grid(channels_last: bool) -> None:
         map_[:, :2] = center_P2.T.view(2, *shape)
         map_[1, 2] = level
         maps.append(map_.contiguous(memory_format=torch.channels_last) if channels_last else map_)
-    logits, _, quality, _ = head(maps, GRID.stride_P)
-    assert quality is None
+    outputs = head(maps, GRID)
+    logits = outputs.logits_BPC
+    assert outputs.quality_BP is None
     for image in range(2):
         assert torch.equal(logits[image, :, :2], GRID.centers_P2)
     assert torch.equal(logits[1, :, 2], (GRID.stride_P == 16).float())
@@ -54,8 +55,10 @@ def test_a_distance_is_the_mean_of_its_own_distribution() -> None:
         # 30 at the value, or at the two around it: the softmax leaves the others less than 1e-12.
         near = (torch.arange(6) - strides_4[:, None]).abs() < 0.75
         out.bias.data = 30.0 * near.float().flatten()
-    _, distances, _, distribution = head(_maps(), GRID.stride_P)
-    assert distribution.shape == (2, len(GRID), 4, 6)
+    outputs = head(_maps(), GRID)
+    distances = outputs.distances_BP4
+    assert outputs.distribution_BP4E is not None
+    assert outputs.distribution_BP4E.shape == (2, len(GRID), 4, 6)
     for part, stride, strides_4 in zip(GRID.level_slices, GRID.strides, wanted, strict=True):
         expected = (stride * strides_4).expand_as(distances[:, part])
         torch.testing.assert_close(distances[:, part], expected, rtol=1e-5, atol=1e-4)
@@ -64,10 +67,12 @@ def test_a_distance_is_the_mean_of_its_own_distribution() -> None:
 @pytest.mark.parametrize("quality", ["none", "centerness", "implicit"])
 def test_start(quality: str) -> None:
     """Untrained: a class probability near 0.01 and boxes of about 7 strides."""
-    logits, distances, quality_logits, distribution = _head(quality=quality)(_maps(), GRID.stride_P)
+    outputs = _head(quality=quality)(_maps(), GRID)
+    logits, distances, quality_logits = outputs.logits_BPC, outputs.distances_BP4, outputs.quality_BP
     assert logits.shape == (2, len(GRID), 3)
     assert distances.shape == (2, len(GRID), 4)
-    assert distribution.shape == (2, len(GRID), 4, 8)
+    assert outputs.distribution_BP4E is not None
+    assert outputs.distribution_BP4E.shape == (2, len(GRID), 4, 8)
     torch.testing.assert_close(logits.sigmoid().mean(), torch.tensor(0.01), rtol=0.2, atol=0)
     side = (distances[..., 0] + distances[..., 2]) / GRID.stride_P
     torch.testing.assert_close(side, torch.full_like(side, 7.0), rtol=0.2, atol=0)
@@ -81,7 +86,8 @@ def test_start(quality: str) -> None:
 
 def test_levels_share_nothing_and_classes_share_the_tower_with_boxes() -> None:
     head = _head(convs=2, quality="implicit")
-    logits, distances, quality, _ = head(_maps(), GRID.stride_P)
+    outputs = head(_maps(), GRID)
+    logits, distances, quality = outputs.logits_BPC, outputs.distances_BP4, outputs.quality_BP
     assert quality is not None
     first = GRID.level_slices[0]
     parameters = dict(head.named_parameters())
@@ -101,26 +107,25 @@ def test_the_tower_is_depthwise_separable() -> None:
 
 def test_huge_features_give_finite_boxes_within_reach() -> None:
     maps = [1e6 * map_ for map_ in _maps()]
-    _, distances, _, _ = _head(convs=0)(maps, GRID.stride_P)
+    distances = _head(convs=0)(maps, GRID).distances_BP4
     assert distances.isfinite().all()
     assert (distances >= 0).all()
     assert (distances <= 7 * GRID.stride_P[:, None] * (1 + 1e-6)).all()
 
 
-def test_half_precision_gives_float32() -> None:
+def test_half_precision_leaves_the_mean_of_a_distribution_exact() -> None:
     head = _head(quality="implicit").eval()
-    with torch.no_grad():
-        exact = head(_maps(), GRID.stride_P)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            outputs = head(_maps(), GRID.stride_P)
-    assert all(output is not None and output.dtype == torch.float32 for output in outputs)
-    # The mean itself is taken in float32: rounded to bfloat16 it would be a multiple of 1/64 strides.
-    strides = outputs[1] / GRID.stride_P[:, None]
-    assert (64 * strides != (64 * strides).round()).float().mean() > 0.9
-    torch.testing.assert_close(outputs[1], exact[1], rtol=0.02, atol=0)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        outputs = head(_maps(), GRID)
+    assert outputs.distribution_BP4E is not None
+    mean = (outputs.distribution_BP4E.double().softmax(-1) * torch.arange(8)).sum(-1)
+    expected = (mean * GRID.stride_P[:, None]).float()
+    torch.testing.assert_close(outputs.distances_BP4, expected, rtol=1e-6, atol=0)
 
 
-@pytest.mark.parametrize("options", [{"quality": "iou"}, {"channels": 0}, {"convs": -1}, {"reg_max": 0}])
+@pytest.mark.parametrize(
+    "options", [{"quality": "iou"}, {"score": "sum"}, {"channels": 0}, {"convs": -1}, {"reg_max": 0}]
+)
 def test_errors(options: dict[str, object]) -> None:
     with pytest.raises(UsageError, match=r"model\.head"):
         _head(**options)

@@ -20,9 +20,9 @@ from errors import UsageError
 # Keys that cannot change the result of a run, so a run may continue with other values of them.
 FREE = ("overwrite", "runs_dir", "setting", "logger", "device", "data.workers", "eval.batch_size",
         "eval.backend")  # fmt: skip
-# All that a run writes, and the tools that explain it.
+# All that a run writes, and the tools that explain it, as patterns.
 CONTENT = ("config.yaml", "metrics.jsonl", "last.pt", "best.pt", "last.eval", "best.eval", "eval.json",
-           "errors.json", "predictions.json", "predictions_nms.json", "pictures", "wandb")  # fmt: skip
+           "errors.json", "predictions*.json", "pictures", "wandb")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,11 @@ def begin(run: Run, config: DictConfig) -> None:
     Files that no run wrote are left alone.
     """
     if not run.resumed:
-        for path in (run.path / name for name in CONTENT):
+        for path in (path for pattern in CONTENT for path in run.path.glob(pattern)):
             if path.is_dir():
                 shutil.rmtree(path)
             else:
-                path.unlink(missing_ok=True)
+                path.unlink()
         write_text(run.path / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
 
 

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from data.augment.augmented import AugmentedDataset
@@ -17,6 +15,7 @@ from data.sample import DetectionDataset, Transform
 from data.shapes.dataset import ShapesDataset
 from detector.detector import Detector, build_detector
 from engine import checkpoint
+from engine.predictors import assigner_from, head_options
 from engine.run import flatten
 from errors import UsageError
 from evaluation.coco_backends import check_backend
@@ -165,7 +164,10 @@ def build_model(config: DictConfig, classes: int) -> Detector:
     model: Any = OmegaConf.to_container(config.model, resolve=True)
     if config.get("init") is not None:
         model["backbone"]["weights"] = None  # the checkpoint brings all weights
-    return build_detector(model, classes)
+    detector = build_detector(model, classes, head_options(config))
+    if config.eval.get("predictor") is not None:
+        detector.use(config.eval.predictor)
+    return detector
 
 
 def trained_model(
@@ -195,12 +197,7 @@ def _listed(classes: list[str]) -> str:
 
 
 def build_assigner(config: DictConfig) -> Any:
-    """The assigner of the `assigner` group: its class is named there, so a new one needs no code here."""
+    """The assigner of the `assigner` group, which is that of the predictor that inference uses."""
     # Resolved here: in the copies that Hydra makes of nested parts, references to other groups find nothing.
     options: Any = OmegaConf.to_container(config.assigner, resolve=True)
-    del options["name"]
-    try:
-        return instantiate(options)
-    except InstantiationException as error:
-        reason = str(error.__cause__ or error).splitlines()[0]
-        raise UsageError(f"assigner={config.assigner.name} cannot be built: {reason}") from error
+    return assigner_from(options, config.assigner.name)

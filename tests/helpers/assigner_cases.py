@@ -54,6 +54,11 @@ CASES: dict[str, tuple[Assigner, Oracle]] = {
     "tal-everywhere": (TaskAligned(candidates="everywhere"), partial(task_aligned, candidates="everywhere")),
     "tal-one-to-few": (OneToFewLabels(TaskAligned()), tal_one_to_few),
     "tal-reach": (TaskAligned(reach=4.0), partial(task_aligned, reach=4.0)),
+    "tal-one-to-one": (TaskAligned(topk=7, keep=1), partial(task_aligned, topk=7, keep=1)),
+    "tal-small": (
+        TaskAligned(topk=2, min_side=16.0, min_points=2),
+        partial(task_aligned, topk=2, min_side=16.0, min_points=2),
+    ),
     "tal-then-atss": (
         Scheduled(TaskAligned(), ATSS(), 0.5),
         lambda scene, progress: (task_aligned if progress < 0.5 else atss)(scene),

@@ -18,8 +18,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from data.coco.annotations import Annotations, read_annotations
+from data.coco.annotations import Annotations
 from data.coco.categories import regrouped
+from data.coco.read import read_annotations
 from data.sample import IGNORED, Index, Sample, Transform, transformed
 from errors import UsageError
 

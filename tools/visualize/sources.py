@@ -14,8 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from data.augment.transforms import eval_transform
-from data.coco.annotations import read_annotations
 from data.coco.dataset import CocoDataset
+from data.coco.read import read_annotations
 from data.loader import Batch, collate
 from data.sample import DetectionDataset, Transform
 from engine import checkpoint

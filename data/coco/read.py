@@ -90,8 +90,9 @@ def read_annotations(path: Path) -> Annotations:
     categories.sort(key=lambda category: category.id)
     image_ids_I = np.array([image.id for image in images], dtype=np.int64)
     category_ids_C = np.array([category.id for category in categories], dtype=np.int64)
-    for kind, ids_X in (("images", image_ids_I), ("categories", category_ids_C), ("annotations", columns.ids)):
-        _check_unique(path, kind, ids_X)
+    _check_unique(path, "images", image_ids_I)
+    _check_unique(path, "categories", category_ids_C)
+    _check_unique(path, "annotations", columns.ids)
     _check_names(path, [image.file_name for image in images])
     image_A = _rows(path, "image_id", columns.image_ids, image_ids_I, columns.ids)
     label_A = _rows(path, "category_id", columns.category_ids, category_ids_C, columns.ids)
@@ -158,6 +159,8 @@ def _load(path: Path) -> tuple[list[_Image], list[_Category], _Columns]:
         raise UsageError(f"{path} is not JSON ({error}); {_REMEDY}") from None
     try:
         file = msgspec.convert(plain, _File, strict=False)
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{path} holds text that is not Unicode ({error}); {_REMEDY}") from None
     except (msgspec.ValidationError, RecursionError) as error:
         _explain(path, plain, str(error))
     return file.images, file.categories, _Columns.of(file.annotations)
@@ -193,18 +196,20 @@ def _explain(path: Path, plain: Any, reason: str) -> NoReturn:
     missing = [key for key in lists if not isinstance(plain, dict) or not isinstance(plain.get(key), list)]
     if missing:
         raise UsageError(f"{path} has no list of {', '.join(missing)}; {_REMEDY}")
-    # Such as "Expected `int`, got `str` - at `$.images[2].id`" or "Object missing required field `id` - at ..."
+    # Such as "Expected `int`, got `str` - at `$.images[2].id`" or "... missing required field `id` - at ..."
     place = re.search(r"\$\.(\w+)\[(\d+)\](?:\.(\w+))?", reason)
     if place is None:
         raise UsageError(f"{path}: {reason}; {_REMEDY}")
     kind, row = place[1], int(place[2])
     entry = plain[kind][row]
     if not isinstance(entry, dict):
-        raise UsageError(f"{path}: {kind} holds {entry!r} where an object such as {{'id': 1}} is expected")
+        raise UsageError(
+            f"{path}: {kind} holds {_short(entry)} where an object such as {{'id': 1}} is expected"
+        )
     absent = re.search(r"required field `(\w+)`", reason)
     key = absent[1] if absent else place[3]
     which = {"images": "image", "annotations": "annotation", "categories": "category"}[kind]
-    own = entry.get("id", row + 1) if key != "id" else f"number {row + 1}"
+    own = f"number {row + 1}" if key == "id" else _short(entry.get("id", row + 1))
     raise UsageError(
         f"{path}: {which} {own} has {key} {_short(entry.get(key))}; expected {_EXPECTED.get(key, 'text')}"
     )

@@ -6,6 +6,7 @@ Shape legend: B images, H and W the size of the network input.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -53,6 +54,7 @@ class Detector(nn.Module):
     Attributes:
         predictors: the names, in the order of `heads`.
         inference: the name of the predictor that `forward` returns, the first one until `use` is called.
+        peak_window: of the NMS-free selection, see Outputs; None until `use` is called.
 
     Raises:
         UsageError: for a gradient outside 0 to 1 or a frozen part that does not exist.
@@ -77,6 +79,7 @@ class Detector(nn.Module):
         for name, head in heads.items():
             self.add_module(name, head)
         self.inference = self.predictors[0]
+        self.peak_window: int | None = None
         self.gradients = dict(gradients or {})
         for name, share in self.gradients.items():
             if not 0 <= share <= 1:
@@ -119,19 +122,26 @@ class Detector(nn.Module):
                 f"pad the input to a multiple of {self.strides[-1]}"
             )
         return {
-            name: self.get_submodule(name)(scale_gradient(features, self.gradients.get(name, 1.0)), grid)
+            name: replace(self._head(name, features, grid), peak_window=self.peak_window)
             for name in (self.predictors if names is None else names)
         }
 
-    def use(self, name: str) -> None:
-        """Chooses the predictor of inference.
+    def _head(self, name: str, features: Sequence[Tensor], grid: PointGrid) -> Outputs:
+        head: FcosHead | PicoHead = self.get_submodule(name)  # type: ignore[assignment]
+        return head(scale_gradient(features, self.gradients.get(name, 1.0)), grid)
+
+    def use(self, predictor: str | None, peak_window: int | None) -> None:
+        """Chooses the predictor of inference, None for the first one, and the window of its local maxima.
 
         Raises:
-            UsageError: if there is none of that name.
+            UsageError: if there is no such predictor, or the window is not odd and above 1.
         """
-        if name not in self.predictors:
-            raise UsageError(f"eval.predictor={name}: the detector has {', '.join(self.predictors)}.")
-        self.inference = name
+        predictor = self.predictors[0] if predictor is None else predictor
+        if predictor not in self.predictors:
+            raise UsageError(f"eval.predictor={predictor}: the detector has {', '.join(self.predictors)}.")
+        if peak_window is not None and (peak_window < 3 or peak_window % 2 == 0):
+            raise UsageError(f"eval.peak_window={peak_window} must be an odd number of at least 3, or null.")
+        self.inference, self.peak_window = predictor, peak_window
 
     def train(self, mode: bool = True) -> Detector:
         """Switches all but the frozen parts, whose norms would otherwise go on measuring."""

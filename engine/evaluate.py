@@ -53,8 +53,7 @@ def evaluate_checkpoint(options: DictConfig) -> float:
         device = distributed.own_device(choose_device(options.device))
         dataset = build_dataset(config.data, "val", config.seed)
         model = trained_model(state, path, dataset, device)
-        if config.eval.get("predictor") is not None:
-            model.use(config.eval.predictor)
+        model.use(config.eval.get("predictor"), config.eval.get("peak_window"))
         place = {"rank": distributed.rank(), "ranks": distributed.ranks()}
         batches = eval_loader(dataset, config.eval.batch_size, config.data.workers, **place)
         evaluator = Evaluator(

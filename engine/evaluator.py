@@ -16,11 +16,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from assigners.core.types import PointGrid
 from data.loader import Batch
 from data.sample import DetectionDataset
-from detector.decode import decode
+from detector.decode import Decoded, decode
 from detector.detector import Detector
+from detector.peaks import keep_peaks
 from detector.select import Detections, best_candidates, suppress
 from engine import distributed
 from engine.run import write_text
@@ -136,16 +139,17 @@ class Evaluator:
         images = batch.to(self._device).images_B3HW
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
             outputs = model.outputs(images)
-        found = {
-            name: best_candidates(decode(own), own.grid, **self._candidates, size_B2=batch.size_B2)
-            for name, own in outputs.items()
-        }
+        return {name: self._select(decode(own), own.grid, batch.size_B2) for name, own in outputs.items()}
+
+    def _select(self, predictions: Decoded, grid: PointGrid, size_B2: Tensor) -> dict[str, list[Detections]]:
+        """Both selections; a peak window acts on the one without NMS alone."""
+        every = best_candidates(predictions, grid, **self._candidates, size_B2=size_B2)
+        peaks = every
+        if predictions.peak_window is not None:
+            peaks = best_candidates(keep_peaks(predictions, grid), grid, **self._candidates, size_B2=size_B2)
         return {
-            name: {
-                "nms": [suppress(detections, self._nms_iou)[: self._limit] for detections in images],
-                "nms_free": [detections[: self._limit] for detections in images],
-            }
-            for name, images in found.items()
+            "nms": [suppress(detections, self._nms_iou)[: self._limit] for detections in every],
+            "nms_free": [detections[: self._limit] for detections in peaks],
         }
 
     def _rows(self, batch: Batch, found: list[Detections]) -> Rows:

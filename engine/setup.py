@@ -165,8 +165,7 @@ def build_model(config: DictConfig, classes: int) -> Detector:
     if config.get("init") is not None:
         model["backbone"]["weights"] = None  # the checkpoint brings all weights
     detector = build_detector(model, classes, head_options(config))
-    if config.eval.get("predictor") is not None:
-        detector.use(config.eval.predictor)
+    detector.use(config.eval.get("predictor"), config.eval.get("peak_window"))  # older runs have neither
     return detector
 
 

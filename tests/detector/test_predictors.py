@@ -66,12 +66,12 @@ def test_inference_runs_one_predictor_and_training_those_that_are_named() -> Non
     assert (both["many"].quality_BP is None, both["one"].quality_BP is None) == (True, False)
     assert list(TrainedPredictors(model, ("one",))(IMAGES)) == ["one"]
     for name in ("one", "many"):
-        model.use(name)
+        model.use(name, None)
         assert torch.equal(model(IMAGES).logits_BPC, both[name].logits_BPC)
     model.one = nn.Identity()  # `many` is in use: nothing asks for the other one
     model(IMAGES)
     with pytest.raises(UsageError, match=r"eval\.predictor=few: the detector has many, one"):
-        model.use("few")
+        model.use("few", None)
 
 
 def test_the_summary_counts_what_inference_uses() -> None:

@@ -38,6 +38,10 @@ TITLES = {
     "o2f": "O2F",
     "fcos": "FCOS",
     "poto": "POTO",
+    "hungarian": "Hungarian",
+    "max_iou": "max IoU",
+    "dw": "DW",
+    "rfla": "RFLA",
     "dsla": "DSLA",
     "tal_one_to_few": "TAL with O2F's labels",
 }

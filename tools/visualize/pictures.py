@@ -26,8 +26,7 @@ from tools.visualize.statistics import Markers, Scene
 DPI, WIDTH = 100, 12.0  # 1200 pixels
 TITLES = {
     "atss": "ATSS", "simota": "SimOTA", "tal": "TAL", "o2f": "O2F", "dsla": "DSLA", "fcos": "FCOS",
-    "dw": "DW", "hungarian": "Hungarian", "max_iou": "max IoU", "poto": "POTO", "rfla": "RFLA",
-    "tal_one_to_few": "TAL, O2F's labels",
+    "poto": "POTO", "tal_one_to_few": "TAL, O2F's labels",
 }  # fmt: skip
 # Dark enough to be told apart on a faded grey picture.
 TRUTH_COLORS = (

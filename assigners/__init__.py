@@ -8,10 +8,14 @@ from .atss import ATSS
 from .core.ignore import ignore_inside
 from .core.types import Assignment, GroundTruth, PointGrid, Predictions
 from .dsla import DSLA
+from .dw import DualWeighting
 from .fcos import FCOS
+from .hungarian import Hungarian
+from .max_iou import MaxIoU
 from .o2f import O2F
 from .poto import POTO
 from .relabel import OneToFewLabels
+from .rfla import RFLA
 from .scheduled import Scheduled
 from .simota import SimOTA
 from .task_aligned import TaskAligned
@@ -22,8 +26,12 @@ __all__ = [
     "FCOS",
     "O2F",
     "POTO",
+    "RFLA",
     "Assignment",
+    "DualWeighting",
     "GroundTruth",
+    "Hungarian",
+    "MaxIoU",
     "OneToFewLabels",
     "PointGrid",
     "Predictions",

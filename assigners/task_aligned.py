@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .core.boxes import iou, power, take
+from .core.minimum import fill_up
 from .core.overlaps import blocks_of, overlapping
 from .core.pairs import (
     Pairs,
@@ -39,6 +40,11 @@ class TaskAligned:
             claimants (TOOD).
         reach: a point is no candidate for a truth with a side farther away than reach x stride, for heads
             that cannot express such a box; None for no limit. A truth that no level can reach stays empty.
+        keep: positives per truth after conflicts, those of largest t; None for all that are left. topk = 7
+            and keep = 1 is one-to-one assignment that survives the loss of a contested point.
+        min_side: a side below this many pixels counts as this long in the inside test; 0 for as it is.
+        min_points: a truth with fewer positives after conflicts takes free points inside it, largest t first,
+            even t = 0; 0 for none.
     """
 
     def __init__(
@@ -48,6 +54,9 @@ class TaskAligned:
         beta: float = 6.0,
         candidates: str = "inside",
         reach: float | None = None,
+        keep: int | None = None,
+        min_side: float = 0.0,
+        min_points: int = 0,
     ) -> None:
         if topk < 1:
             raise ValueError(f"topk must be at least 1, got {topk}")
@@ -55,8 +64,12 @@ class TaskAligned:
             raise ValueError(f'candidates must be "inside" or "everywhere", got "{candidates}"')
         if reach is not None and reach <= 0:
             raise ValueError(f"reach must be above 0, or None, got {reach}")
+        if keep is not None and keep < 1:
+            raise ValueError(f"keep must be at least 1, or None, got {keep}")
+        if min_side < 0 or min_points < 0:
+            raise ValueError(f"min_side and min_points must be 0 or more, got {min_side} and {min_points}")
         self.topk, self.alpha, self.beta, self.candidates = topk, alpha, beta, candidates
-        self.reach = reach
+        self.reach, self.keep, self.min_side, self.min_points = reach, keep, min_side, min_points
 
     @exact
     def __call__(
@@ -65,7 +78,9 @@ class TaskAligned:
         """The positives of a batch; `progress` is ignored."""
         boxes_G4, truths = truth.boxes_G4.float(), len(truth)
         # 1. Candidates: the points inside the truth.
-        pairs = points_within(grid, boxes_G4[:, None, :2], boxes_G4[:, None, 2:], boxes_G4)
+        short_G2 = (self.min_side - (boxes_G4[:, 2:] - boxes_G4[:, :2])).clamp(min=0) * 0.5
+        low_G2, high_G2 = boxes_G4[:, :2] - short_G2, boxes_G4[:, 2:] + short_G2
+        pairs = points_within(grid, low_G2[:, None], high_G2[:, None], boxes_G4)
         if self.reach is not None:
             pairs = pairs[_within_reach(grid, pairs, boxes_G4, self.reach)]
         # 2. Alignment.
@@ -81,6 +96,11 @@ class TaskAligned:
             row_K = self._top_everywhere(grid, pairs, predictions, truth)
             row_K = row_K[t_M[row_K] > SMALLEST]
             row_K = row_K[best_per_cell(cell_M[row_K], iou_M[row_K], predictions.cells)]
+        if self.keep is not None:
+            row_K = row_K[top_per_truth(pairs[row_K], t_M[row_K], self.keep, truths)]
+            row_K = row_K[cell_M[row_K].argsort()]
+        if self.min_points:
+            row_K = fill_up(pairs, cell_M, t_M, row_K, self.min_points, truths, predictions.cells)
         # 5. Targets: the alignment, scaled so that the best of a truth reaches its best IoU.
         truth_K, t_K, iou_K = pairs.truth_M[row_K], t_M[row_K], iou_M[row_K]
         best_t_G = t_K.new_zeros(truths).scatter_reduce(0, truth_K, t_K, "amax")

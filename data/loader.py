@@ -6,10 +6,6 @@ Shape legend:
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,6 +18,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from assigners.core.types import GroundTruth
 from data.sample import IGNORED, DetectionDataset, Sample
+from data.worker import end_with_reader_only
 from errors import UsageError
 
 # ImageNet's mean colour: padding becomes zero once the detector has normalised the image.
@@ -173,23 +170,6 @@ def eval_loader(
     return _loader(dataset, workers, 0, multiple, batch_sampler=batches)
 
 
-def _end_with_parent_only(worker: int) -> None:
-    """In a data worker: whoever signals all processes of a run means the run, which then saves and ends them.
-
-    torchrun and schedulers do so. A worker that dies first would end the run before it has saved.
-    """
-    if sys.platform != "linux":
-        return
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-
-    def wait() -> None:
-        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
-            pass
-        os._exit(0)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
 def _loader(
     dataset: DetectionDataset, workers: int, seed: int, multiple: int, **order: Any
 ) -> DataLoader[Any]:
@@ -202,6 +182,6 @@ def _loader(
         pin_memory=torch.cuda.is_available(),
         persistent_workers=workers > 0,
         generator=torch.Generator().manual_seed(seed),
-        worker_init_fn=_end_with_parent_only,
+        worker_init_fn=end_with_reader_only,
         **order,
     )

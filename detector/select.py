@@ -14,6 +14,7 @@ from torchvision.ops import batched_nms
 
 from assigners.core.types import PointGrid, Predictions
 from detector.decode import Decoded
+from detector.peaks import keep_peaks
 
 
 @dataclass
@@ -45,7 +46,12 @@ def topk(
     limit: int = 100,
     size_B2: Tensor | None = None,
 ) -> list[Detections]:
-    """The `limit` best candidates of each image, duplicates included; `best_candidates` has the arguments."""
+    """The `limit` best candidates of each image, duplicates included; `best_candidates` has the arguments.
+
+    Predictions with a peak window are reduced to their local maxima first.
+    """
+    if isinstance(predictions, Decoded):
+        predictions = keep_peaks(predictions, grid)
     found = best_candidates(predictions, grid, score_threshold, candidates, size_B2)
     return [detections[:limit] for detections in found]
 

@@ -24,8 +24,9 @@ def multiply_adds(detector: Detector, height: int, width: int) -> int:
 
 
 def parameters(detector: Detector) -> int:
-    """How many numbers are learnt, or were learnt and are frozen now."""
-    return sum(parameter.numel() for parameter in detector.parameters())
+    """The number of parameters that inference uses, frozen ones included."""
+    parts = (detector.backbone, detector.neck, detector.get_submodule(detector.inference))
+    return sum(parameter.numel() for part in parts for parameter in part.parameters())
 
 
 def summary(detector: Detector, name: str, height: int, width: int) -> str:

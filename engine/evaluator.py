@@ -9,18 +9,21 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor
 
+from assigners.core.types import PointGrid
 from data.loader import Batch
 from data.sample import DetectionDataset
-from detector.decode import decode
+from detector.decode import Decoded, decode
+from detector.detector import Detector
+from detector.peaks import keep_peaks
 from detector.select import Detections, best_candidates, suppress
 from engine import distributed
 from engine.run import write_text
@@ -36,17 +39,28 @@ class Evaluation:
 
     Attributes:
         summary: what eval.json holds: for "nms" and "nms_free" the dict of `coco_metrics.evaluate`, "gap"
-            (AP with NMS minus AP without), "images", "unreadable", "seconds".
-        rows: the detections behind each.
+            (AP with NMS minus AP without), "predictor" (the name of the one that these numbers come from),
+            "others" (the same numbers of each other predictor, by name), "images", "unreadable", "seconds".
+        rows: the detections behind "nms" and "nms_free" of that predictor.
+        others: the same of each other predictor.
     """
 
     summary: dict[str, Any]
     rows: dict[str, Rows]
+    others: dict[str, dict[str, Rows]] = field(default_factory=dict)
 
     def write(self, directory: Path, **facts: Any) -> None:
-        """eval.json with `facts` in front, predictions.json (NMS-free) and predictions_nms.json."""
-        for selection, name in (("nms_free", "predictions.json"), ("nms", "predictions_nms.json")):
-            write_text(directory / name, json.dumps(coco_results(self.rows[selection])))
+        """eval.json with `facts` in front, predictions.json (NMS-free) and predictions_nms.json.
+
+        Those of another predictor carry its name: predictions_many.json and predictions_many_nms.json.
+        """
+        for label, rows in {
+            "": self.rows,
+            **{f"_{name}": rows for name, rows in self.others.items()},
+        }.items():
+            for selection, suffix in (("nms_free", ""), ("nms", "_nms")):
+                text = json.dumps(coco_results(rows[selection]))
+                write_text(directory / f"predictions{label}{suffix}.json", text)
         write_text(directory / "eval.json", json.dumps({**facts, **self.summary}, indent=2) + "\n")
 
 
@@ -56,7 +70,7 @@ class Evaluator:
     Args:
         dataset: gives the ground truth and the category of each label.
         loader: the batches of that data set, each image once; with several ranks, those of this one.
-        options: score_threshold, candidates, limit, nms_iou, backend.
+        options: score_threshold, candidates, limit, nms_iou, and backend, else pycocotools.
         bf16: run the network in bfloat16.
     """
 
@@ -70,40 +84,47 @@ class Evaluator:
     ) -> None:
         self._dataset, self._loader, self._device, self._bf16 = dataset, loader, device, bf16
         self._truth = ground_truth(dataset.coco_json())
-        self._backend = options["backend"]
+        self._backend = options.get("backend", "pycocotools")  # runs of old have no such key
         self._candidates = {key: options[key] for key in ("score_threshold", "candidates")}
         self._limit, self._nms_iou = options["limit"], options["nms_iou"]
 
-    def __call__(self, model: nn.Module, progress: Any = None) -> Evaluation:
+    def __call__(self, model: Detector, progress: Any = None) -> Evaluation:
         """Runs the model over the data set; `progress` is called after each batch.
 
         With several ranks this is collective: each detects in its own batches, rank 0 computes the AP of all,
         and the result is the same on every rank.
         """
         start, unreadable = time.perf_counter(), 0
-        rows: dict[str, list[Rows]] = {selection: [] for selection in SELECTIONS}
+        found: dict[str, dict[str, list[Rows]]] = {
+            name: {selection: [] for selection in SELECTIONS} for name in model.predictors
+        }
         was_training = model.training
         model.eval()
         for batch in self._loader:
             for problem in batch.problems:
                 log.warning("counted as an image without detections: %s", problem)
             unreadable += len(batch.problems)
-            for selection, found in self._detect(model, batch).items():
-                rows[selection].append(self._rows(batch, found))
+            for name, selections in self._detect(model, batch).items():
+                for selection, detections in selections.items():
+                    found[name][selection].append(self._rows(batch, detections))
             if progress is not None:
                 progress()
         model.train(was_training)
-        all_rows = {selection: in_order(distributed.gather(parts)) for selection, parts in rows.items()}
+        rows = {
+            name: {selection: in_order(distributed.gather(parts)) for selection, parts in selections.items()}
+            for name, selections in found.items()
+        }
         unreadable = sum(distributed.gather(unreadable))
         inference = time.perf_counter() - start
-        summary = distributed.on_main(lambda: self._summary(all_rows))
+        results = distributed.on_main(lambda: {name: self._summary(own) for name, own in rows.items()})
+        summary = {"predictor": model.inference, **results.pop(model.inference), "others": results}
         summary |= {
             "images": len(self._dataset),
             "unreadable": unreadable,
             "inference_seconds": round(inference, 2),
             "seconds": round(time.perf_counter() - start, 2),
         }
-        return Evaluation(summary, all_rows)
+        return Evaluation(summary, rows.pop(model.inference), rows)
 
     def _summary(self, rows: dict[str, Rows]) -> dict[str, Any]:
         summary: dict[str, Any] = {
@@ -114,14 +135,21 @@ class Evaluator:
         return summary
 
     @torch.inference_mode()
-    def _detect(self, model: nn.Module, batch: Batch) -> dict[str, list[Detections]]:
+    def _detect(self, model: Detector, batch: Batch) -> dict[str, dict[str, list[Detections]]]:
         images = batch.to(self._device).images_B3HW
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
-            outputs = model(images)
-        found = best_candidates(decode(outputs), outputs.grid, **self._candidates, size_B2=batch.size_B2)
+            outputs = model.outputs(images)
+        return {name: self._select(decode(own), own.grid, batch.size_B2) for name, own in outputs.items()}
+
+    def _select(self, predictions: Decoded, grid: PointGrid, size_B2: Tensor) -> dict[str, list[Detections]]:
+        """Both selections; a peak window acts on the one without NMS alone."""
+        every = best_candidates(predictions, grid, **self._candidates, size_B2=size_B2)
+        peaks = every
+        if predictions.peak_window is not None:
+            peaks = best_candidates(keep_peaks(predictions, grid), grid, **self._candidates, size_B2=size_B2)
         return {
-            "nms": [suppress(detections, self._nms_iou)[: self._limit] for detections in found],
-            "nms_free": [detections[: self._limit] for detections in found],
+            "nms": [suppress(detections, self._nms_iou)[: self._limit] for detections in every],
+            "nms_free": [detections[: self._limit] for detections in peaks],
         }
 
     def _rows(self, batch: Batch, found: list[Detections]) -> Rows:

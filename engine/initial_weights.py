@@ -14,7 +14,7 @@ from engine import checkpoint
 from errors import UsageError
 
 # The convolutions of a head whose output channels are the classes: row i of their parameters is class i.
-CLASS_OUTPUTS = "head.class_out"
+CLASS_OUTPUTS = ".class_out"
 
 
 def start_from(path: Path, model: nn.Module, classes: Sequence[str]) -> str:
@@ -38,7 +38,7 @@ def start_from(path: Path, model: nn.Module, classes: Sequence[str]) -> str:
         raise UsageError(f"init={path}: no such file. Give the last.pt or best.pt of a run, or null")
     state = checkpoint.load(path)
     weights, known = state["weights"], state["classes"]
-    rows = [name for name in weights if name.startswith(CLASS_OUTPUTS)]
+    rows = [name for name in weights if CLASS_OUTPUTS in name]
     if list(classes) != known:
         own = model.state_dict()
         by_name = {name: _by_name(own[name], weights[name], classes, known) for name in rows if name in own}

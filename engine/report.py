@@ -23,6 +23,10 @@ def result_table(title: str, summary: Mapping[str, Any]) -> Table:
         table.add_row(metric, *map(show, pair), gap)
     rates = [f"{summary[name]['duplicate_rate']:.3f}" for name in ("nms", "nms_free")]
     table.add_row("duplicates per object", *rates, "")
+    for name, other in summary.get("others", {}).items():
+        pair = other["nms"]["AP"], other["nms_free"]["AP"]
+        gap = "-" if None in pair else f"{pair[0] - pair[1]:+.1f}"
+        table.add_row(f"AP of predictor {name}", *map(show, pair), gap)
     return table
 
 

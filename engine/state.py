@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from detector.detector import Detector
 from engine import checkpoint, distributed
 from engine.schedule import build_optimizer, learning_rate_factor, moving_average
 
@@ -27,7 +28,7 @@ class State:
         best: the highest AP of an evaluation so far.
     """
 
-    def __init__(self, model: nn.Module, schedule: Mapping[str, Any], steps_per_epoch: int) -> None:
+    def __init__(self, model: Detector, schedule: Mapping[str, Any], steps_per_epoch: int) -> None:
         self.model = model
         self.average = moving_average(model, schedule["ema"]) if schedule["ema"] else None
         self.optimizer = build_optimizer(model, schedule)
@@ -36,9 +37,9 @@ class State:
         self.epoch, self.batch, self.step, self.best = 0, 0, 0, -1.0
 
     @property
-    def result_model(self) -> nn.Module:
+    def result_model(self) -> Detector:
         """The weights that are evaluated: the moving average where there is one."""
-        return self.average.module if self.average is not None else self.model
+        return cast(Detector, self.average.module) if self.average is not None else self.model
 
     def update(self) -> None:
         """One optimizer step with the gradients that are there."""

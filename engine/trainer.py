@@ -16,24 +16,21 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from assigners import ignore_inside
 from data.loader import Batch, eval_loader, train_loader
-from detector.criterion import Criterion
-from detector.decode import decode
+from detector.detector import TrainedPredictors
 from detector.summary import summary
 from engine import checkpoint, distributed
-from engine.config import check
 from engine.evaluator import Evaluation, Evaluator
 from engine.initial_weights import start_from
 from engine.interruption import Interruption
 from engine.pictures import draw_predictions
+from engine.predictors import build_supervisions
 from engine.progress import ProgressBar
 from engine.report import print_result, show
 from engine.run import Run, begin, open_run
 from engine.schedule import progress
-from engine.setup import bf16, build_assigner, build_dataset, build_model, choose_device
+from engine.setup import bf16, build_dataset, build_model, check, choose_device
 from engine.state import State
-from engine.statistics import AssignmentStatistics
 from engine.tracking import Tracker, open_tracker
 from errors import UsageError
 
@@ -88,8 +85,7 @@ class Trainer:
                 f"the splits differ in classes: train has {', '.join(self.train_set.class_names[:5])}..., "
                 f"val has {', '.join(self.val_set.class_names[:5])}...: use one category list for both files"
             )
-        self.assigner = build_assigner(config)
-        self.criterion = Criterion(**config.loss, quality=config.model.head.quality)
+        self.supervisions = build_supervisions(config, self.device)
         model = build_model(config, len(self.train_set.class_names))
         size = (config.data.eval_short, config.data.eval_long)
         console.print(summary(model, config.model.name, *size), soft_wrap=True, highlight=False)
@@ -107,7 +103,6 @@ class Trainer:
 
         steps = -(-len(self.batches) // config.schedule.accumulate)
         self.state = State(model, schedule, steps)
-        self.statistics = AssignmentStatistics(self.device)
         self.interruption = Interruption(console.print)
         if not distributed.is_main():
             torch.manual_seed(config.seed + distributed.rank())  # equal weights, but not equal dropout
@@ -117,7 +112,8 @@ class Trainer:
         distributed.on_main(lambda: begin(self.directory, self.config))
         if self.directory.resumed:
             self._restore()
-        self.network = distributed.parallel(self.state.model, self.device)
+        names = dict.fromkeys(supervision.source for supervision in self.supervisions)
+        self.network = distributed.parallel(TrainedPredictors(self.state.model, list(names)), self.device)
         epochs = self.config.schedule.epochs
         tracker = open_tracker(self.directory.path, self.config, self.state.step)
         with tracker, self.interruption:
@@ -178,10 +174,9 @@ class Trainer:
         with distributed.exchange(self.network, now=complete):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
                 outputs = self.network(batch.images_B3HW)
-            assignment = self.assigner(outputs.grid, decode(outputs), batch.truth, done)
-            assignment = ignore_inside(assignment, outputs.grid, batch.ignored, len(batch))
-            losses = self.criterion(outputs, batch.truth, assignment)
-            self.statistics.update(assignment, batch.truth)
+            losses: dict[str, torch.Tensor] = {}
+            for supervision in self.supervisions:
+                losses |= supervision.losses(outputs, batch, done)
             (sum(losses.values()) / accumulate).backward()
         if complete:
             self.state.update()
@@ -204,9 +199,8 @@ class Trainer:
         values["train/lr"] = self.state.optimizer.param_groups[0]["lr"]
         values["train/epoch"] = self.state.epoch + self.state.batch / len(self.batches)
         values["train/data_seconds"], values["train/step_seconds"] = seconds["data"], seconds["step"]
-        values |= self.statistics.read()
-        if hasattr(self.assigner, "soft_target"):
-            values["assign/soft_target"] = self.assigner.soft_target(done)
+        for supervision in self.supervisions:
+            values |= supervision.numbers(done)
         return values
 
     def _evaluate(self, tracker: Tracker) -> Evaluation:
@@ -214,10 +208,12 @@ class Trainer:
         with ProgressBar(self.console, "evaluating", self.eval_batches) as bar:
             evaluation = self.evaluator(self.state.result_model, bar.advance)
         summary = evaluation.summary
+        results = {"": summary} | {f"{name}/": result for name, result in summary["others"].items()}
         numbers = {
-            f"{name}/{key}": value
+            f"{place}{name}/{key}": value
+            for place, result in results.items()
             for name in ("nms", "nms_free")
-            for key, value in summary[name].items()
+            for key, value in result[name].items()
             if key != "per_class"
         }
         tracker.log(self.state.step, {**numbers, "gap": summary["gap"], "epoch": self.state.epoch})

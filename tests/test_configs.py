@@ -12,16 +12,18 @@ from omegaconf import DictConfig, OmegaConf
 
 from detector.criterion import Criterion
 from engine import checkpoint
-from engine.config import check
 from engine.schedule import progress
-from engine.setup import build_assigner, build_model
+from engine.setup import build_assigner, build_model, check
 from engine.trainer import train
 from tests.helpers.tiny_run import ROOT, TINY_COCO_RUN, TINY_MODEL
 
 Compose = Callable[..., DictConfig]
 
 GROUPS = ("assigner", "data", "debug", "experiment", "logger", "model", "recipe", "schedule")
-ASSIGNERS = ("atss", "atss_tal", "dsla", "fcos", "o2f", "poto", "simota", "tal", "tal_one_to_few")
+ASSIGNERS = (
+    "atss", "atss_tal", "dsla", "dual_o2f", "dual_tal", "dual_tal_scheduled", "dw", "fcos", "hungarian",
+    "max_iou", "o2f", "poto", "rfla", "simota", "tal", "tal_one_to_few",
+)  # fmt: skip
 
 
 def choices(group: str) -> list[str]:
@@ -81,8 +83,11 @@ def test_the_full_settings_are_those_of_the_papers(
     assert config.model.backbone.name == f"resnet{depth}.tv_in1k"
     assert (config.model.backbone.freeze_stages, config.model.backbone.freeze_norm) == (1, "statistics")
     assert (config.model.head.channels, config.model.head.convs) == (256, 4)
-    quality = {"atss": "centerness", "fcos": "centerness", "o2f": "implicit"}.get(assigner, "none")
-    assert config.model.head.quality == quality
+    quality = {
+        **dict.fromkeys(("atss", "fcos", "max_iou"), "centerness"),
+        **dict.fromkeys(("o2f", "dual_o2f", "dw"), "implicit"),
+    }
+    assert config.model.head.quality == quality.get(assigner, "none")
     assert (config.data.eval_short, config.data.long, config.data.eval_long) == (800, 1333, 1333)
     assert config.data.short == (800 if length == "1x" else list(range(640, 801, 32)))
     schedule = config.schedule

@@ -126,7 +126,7 @@ class IoUCrop(v2.RandomIoUCrop):
 
 
 class ScaleJitter(v2.ScaleJitter):
-    """torchvision's, but no side vanishes; two pixels, since torch's resize to a single one fails."""
+    """torchvision's, with no side below two pixels, as in `KeepRatioResize`."""
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         height, width = super().make_params(flat_inputs)["size"]
@@ -147,7 +147,8 @@ class KeepRatioResize(v2.Transform):
         height, width = v2.query_size(flat_inputs)
         short = self.short[int(torch.randint(len(self.short), ()))]
         scale = min(short / min(height, width), self.long / max(height, width))
-        return {"size": [max(1, round(height * scale)), max(1, round(width * scale))]}
+        # torch's resize of uint8 to a side of one pixel fails or returns other pixels.
+        return {"size": [max(2, round(height * scale)), max(2, round(width * scale))]}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         return v2.functional.resize(inpt, params["size"], antialias=True)

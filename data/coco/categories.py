@@ -82,20 +82,13 @@ def _kept(truth: Annotations, names: Sequence[str], path: Path) -> Annotations:
     old_labels = [label for label, name in enumerate(truth.class_names) if name in names]
     label_C = np.full(len(truth.class_names), -1)
     label_C[old_labels] = np.arange(len(old_labels))
-    keep_A = label_C[truth.labels_A] >= 0
-    images = len(truth.image_ids_I)
-    row_A = np.repeat(np.arange(images), np.diff(truth.start_I))
+    kept = truth.with_annotations(label_C[truth.labels_A] >= 0)
     return replace(
-        truth,
+        kept,
         class_names=tuple(truth.class_names[label] for label in old_labels),
         category_ids=tuple(truth.category_ids[label] for label in old_labels),
         supercategories=tuple(truth.supercategories[label] for label in old_labels),
-        start_I=np.concatenate(([0], np.bincount(row_A[keep_A], minlength=images).cumsum())).astype(np.int64),
-        xywh_A4=truth.xywh_A4[keep_A],
-        area_A=truth.area_A[keep_A],
-        labels_A=label_C[truth.labels_A[keep_A]].astype(np.int64),
-        crowd_A=truth.crowd_A[keep_A],
-        ids_A=truth.ids_A[keep_A],
+        labels_A=label_C[kept.labels_A].astype(np.int64),
     )
 
 

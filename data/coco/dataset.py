@@ -18,8 +18,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from data.coco.annotations import Annotations, read_annotations
+from data.coco.annotations import Annotations
 from data.coco.categories import regrouped
+from data.coco.read import read_annotations
 from data.sample import IGNORED, Index, Sample, Transform, transformed
 from errors import UsageError
 
@@ -142,7 +143,8 @@ class CocoDataset:
 def _training_boxes(path: Path, truth: Annotations) -> tuple[np.ndarray, np.ndarray]:
     """The boxes as float32 xyxy, clipped to their images, and which of them have an area."""
     size_A2 = np.repeat(truth.size_I2, np.diff(truth.start_I), axis=0)
-    low, high = truth.xywh_A4[:, :2], truth.xywh_A4[:, :2] + truth.xywh_A4[:, 2:]
+    with np.errstate(over="ignore", invalid="ignore"):
+        low, high = truth.xywh_A4[:, :2], truth.xywh_A4[:, :2] + truth.xywh_A4[:, 2:]
     xyxy_A4 = np.concatenate((low, high), axis=1).clip(0, np.tile(size_A2[:, ::-1], 2)).astype(np.float32)
     # A NaN fails the comparison, an infinite side is not finite in the file.
     solid_A = (xyxy_A4[:, 2:] > xyxy_A4[:, :2]).all(axis=1) & np.isfinite(truth.xywh_A4).all(axis=1)

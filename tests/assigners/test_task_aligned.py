@@ -11,7 +11,7 @@ from tests.helpers.assigner_check import agree, rows
 from tests.oracles.task_aligned import task_aligned
 
 
-@pytest.mark.parametrize("name", ["tal", "tal-everywhere", "tal-reach"])
+@pytest.mark.parametrize("name", ["tal", "tal-everywhere", "tal-reach", "tal-one-to-one", "tal-small"])
 def test_agrees_with_the_oracle(name: str) -> None:
     agree(*CASES[name])
 
@@ -127,3 +127,36 @@ def test_nothing_aligned_nothing_positive(candidates: str) -> None:
     assigner = TaskAligned(candidates=candidates)
     assert len(assigner(grid, copies(grid, box, score=0.0), truths([box]))) == 0
     assert len(assigner(grid, copies(grid, None, score=1.0), truths([box]))) == 0
+
+
+def test_a_short_side_counts_as_the_smallest_one() -> None:
+    """8 px around (32, 32) hold no point of stride 8, which lie at 28 and 36; 16 px hold four."""
+    grid = PointGrid.for_image(64, 64, (8,))
+    box = [28.0, 28.0, 36.0, 36.0]
+    assert len(TaskAligned()(grid, copies(grid, box), truths([box]))) == 0
+    points = TaskAligned(min_side=16)(grid, copies(grid, box), truths([box])).point_K
+    assert [(8 * row + 4, 8 * column + 4) for row, column in divmod_all(points.tolist(), 8)] == [
+        (28, 28), (28, 36), (36, 28), (36, 36),
+    ]  # fmt: skip
+
+
+def divmod_all(values: list[int], by: int) -> list[tuple[int, int]]:
+    return [divmod(value, by) for value in values]
+
+
+def test_a_truth_that_lost_its_points_takes_a_free_one() -> None:
+    """Both truths want the first point, which predicts the first one better; the other three are free."""
+    grid = PointGrid.for_image(8, 32, (8,))
+    first, second = [0.0, 0.0, 32.0, 8.0], [0.0, 0.0, 31.0, 8.0]
+    scores = torch.tensor([[[0.9], [0.1], [0.2], [0.1]]])
+    predictions = Predictions(scores, torch.tensor(first).expand(1, 4, 4))
+    alone = rows(TaskAligned(topk=1)(grid, predictions, truths([first, second])))
+    assert {key: row[0] for key, row in alone.items()} == {(0, 0): 0}
+    both = rows(TaskAligned(topk=1, min_points=1)(grid, predictions, truths([first, second])))
+    assert {key: row[0] for key, row in both.items()} == {(0, 0): 0, (0, 2): 1}
+
+
+@pytest.mark.parametrize("options", [{"keep": 0}, {"min_side": -1.0}, {"min_points": -1}])
+def test_impossible_options_are_refused(options: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))):
+        TaskAligned(**options)

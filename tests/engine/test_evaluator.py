@@ -38,6 +38,11 @@ class Scripted(nn.Module):
         self.found, self.classes, self.next, self.forwards = list(found), classes, 0, 0
         self.modes: list[bool] = []
 
+    predictors, inference = ("head",), "head"
+
+    def outputs(self, images_B3HW: Tensor) -> dict[str, Outputs]:
+        return {"head": self(images_B3HW)}
+
     def forward(self, images_B3HW: Tensor) -> Outputs:
         self.forwards += 1
         self.modes.append(self.training)

@@ -11,7 +11,11 @@ from assigners import (
     FCOS,
     O2F,
     POTO,
+    RFLA,
+    DualWeighting,
     GroundTruth,
+    Hungarian,
+    MaxIoU,
     OneToFewLabels,
     PointGrid,
     Predictions,
@@ -23,10 +27,14 @@ from tests.helpers.assigner_batches import Batch, random_predictions
 from tests.helpers.assigner_check import Assigner, Oracle
 from tests.oracles.atss import atss
 from tests.oracles.dsla import dsla
+from tests.oracles.dw import dw
 from tests.oracles.fcos import fcos
+from tests.oracles.hungarian import hungarian
+from tests.oracles.max_iou import max_iou
 from tests.oracles.o2f import o2f
 from tests.oracles.poto import poto
 from tests.oracles.relabel import tal_one_to_few
+from tests.oracles.rfla import rfla
 from tests.oracles.simota import simota
 from tests.oracles.task_aligned import task_aligned
 
@@ -54,12 +62,25 @@ CASES: dict[str, tuple[Assigner, Oracle]] = {
     "tal-everywhere": (TaskAligned(candidates="everywhere"), partial(task_aligned, candidates="everywhere")),
     "tal-one-to-few": (OneToFewLabels(TaskAligned()), tal_one_to_few),
     "tal-reach": (TaskAligned(reach=4.0), partial(task_aligned, reach=4.0)),
+    "tal-one-to-one": (TaskAligned(topk=7, keep=1), partial(task_aligned, topk=7, keep=1)),
+    "tal-small": (
+        TaskAligned(topk=2, min_side=16.0, min_points=2),
+        partial(task_aligned, topk=2, min_side=16.0, min_points=2),
+    ),
     "tal-then-atss": (
         Scheduled(TaskAligned(), ATSS(), 0.5),
         lambda scene, progress: (task_aligned if progress < 0.5 else atss)(scene),
     ),
     "o2f": (O2F(), o2f),
     "poto": (POTO(), poto),
+    "hungarian": (Hungarian(), hungarian),
+    "max-iou": (MaxIoU(), max_iou),
+    "max-iou-paper": (
+        MaxIoU(anchor_scale=8.0, scales=1, force_match=False),
+        partial(max_iou, anchor_scale=8.0, scales=1, force_match=False),
+    ),
+    "dw": (DualWeighting(), dw),
+    "rfla": (RFLA(field=10.0), partial(rfla, field=10.0)),
 }
 
 

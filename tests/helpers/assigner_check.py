@@ -10,7 +10,7 @@ from hypothesis.strategies import SearchStrategy
 
 from assigners import Assignment, GroundTruth, PointGrid, Predictions
 from tests.helpers.assigner_batches import Batch, batches
-from tests.oracles.scene import Assigned, Scene, UndecidedError, scenes
+from tests.oracles.scene import Assigned, Scene, UndecidedError, Weighted, scenes
 
 Assigner = Callable[..., Assignment]
 Oracle = Callable[..., Assigned]
@@ -99,7 +99,17 @@ def compare(assigner: Assigner, oracle: Oracle, batch: Batch, progress: float = 
         seen["with positives"] += bool(expected)
         actual = {p: (t - first, s, w) for (i, p), (t, s, w) in found.items() if i == image}
         check_image(actual, expected)
+        _check_background(assignment, image, expected.background if isinstance(expected, Weighted) else {})
     return seen
+
+
+def _check_background(assignment: Assignment, image: int, expected: dict[int, float]) -> None:
+    mine_N = assignment.image_N == image
+    rows = zip(assignment.point_N[mine_N].tolist(), assignment.weight_N[mine_N].tolist(), strict=True)
+    actual = dict(rows)
+    assert actual.keys() == expected.keys()
+    for point, weight in expected.items():
+        assert math.isclose(actual[point], weight, rel_tol=1e-4, abs_tol=1e-4), (point, actual[point], weight)
 
 
 def _answer(oracle: Oracle, scene: Scene, progress: float) -> Assigned | None:

@@ -46,15 +46,15 @@ def qualities(scene: Scene, alpha: float = 0.8, center_radius: float = 1.5) -> d
     return table
 
 
-def best(table: dict[int, dict[int, float]]) -> dict[int, int]:
+def best(table: dict[int, dict[int, float]], missed: float = MISSED) -> dict[int, int]:
     """truth -> point of the matching with the largest sum: the Hungarian method on the full matrix.
 
-    Each truth has one more column of its own, for going without.
+    Each truth has one more column of its own, for going without, which counts `missed`.
     """
     points = sorted({point for row in table.values() for point in row})
     truths = sorted(table)
     cost = [
-        [-table[t].get(p, -1e6) for p in points] + [-MISSED if u == t else 1e6 for u in truths]
+        [-table[t].get(p, -1e9) for p in points] + [-missed if u == t else 1e9 for u in truths]
         for t in truths
     ]
     columns = len(points) + len(truths)

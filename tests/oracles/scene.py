@@ -15,6 +15,14 @@ Box = tuple[float, ...]
 Assigned = dict[int, tuple[int, float, float]]
 
 
+class Weighted(Assigned):
+    """Positives, and point -> weight of its background term."""
+
+    def __init__(self, positives: Assigned, background: dict[int, float]) -> None:
+        super().__init__(positives)
+        self.background = background
+
+
 class UndecidedError(Exception):
     """Float rounding may decide this image either way."""
 
@@ -98,6 +106,14 @@ def giou(a: Box, b: Box) -> float:
     hull = area((min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])))
     union = area(a) + area(b) - overlap(a, b)
     return iou(a, b) - (hull - union) / hull
+
+
+def giou_or_worst(a: Box, b: Box) -> float:
+    """-1 where the hull is not finite."""
+    if any(math.isnan(v) for v in (*a, *b)):
+        return -1.0
+    value = giou(a, b)
+    return value if math.isfinite(value) else -1.0
 
 
 def inside(point: Point, box: Box) -> bool:

@@ -12,6 +12,9 @@ def task_aligned(
     beta: float = 6.0,
     candidates: str = "inside",
     reach: float | None = None,
+    keep: int | None = None,
+    min_side: float = 0.0,
+    min_points: int = 0,
     progress: float = 0.0,
 ) -> Assigned:
     def alignment(point: int, truth: int) -> float:
@@ -20,7 +23,14 @@ def task_aligned(
     def suits(point: int, truth: int) -> bool:
         place, (x1, y1, x2, y2) = scene.points[point], scene.boxes[truth]
         farthest = max(place.x - x1, place.y - y1, x2 - place.x, y2 - place.y)
-        return inside(place, scene.boxes[truth]) and (reach is None or farthest <= reach * place.stride)
+        dx, dy = (max(0.0, min_side - side) / 2 for side in (x2 - x1, y2 - y1))
+        zone = (x1 - dx, y1 - dy, x2 + dx, y2 + dy)
+        return inside(place, zone) and (reach is None or farthest <= reach * place.stride)
+
+    def entry(point: int, truth: int, index: int | None = None) -> Entry:
+        t = alignment(point, truth)
+        parts = (scene.score(point, truth), scene.iou(point, truth)) if t else ()
+        return Entry(-t, parts, point if index is None else index)
 
     claims: dict[int, list[int]] = {}
     for truth in scene.valid():
@@ -42,6 +52,24 @@ def task_aligned(
             rivals = [truth for truth in scene.valid() if suits(point, truth)]
         ious = {truth: scene.iou(point, truth) for truth in rivals}
         owner[point] = lowest([Entry(-value, value, truth) for truth, value in ious.items()], 1)[0]
+
+    if keep is not None:
+        for truth in scene.valid():
+            entries = [entry(point, truth) for point, its in owner.items() if its == truth]
+            kept = lowest(entries, keep)
+            owner = {point: its for point, its in owner.items() if its != truth or point in kept}
+
+    while min_points:
+        asked: dict[int, list[int]] = {}
+        for truth in scene.valid():
+            if list(owner.values()).count(truth) < min_points:
+                free = [p for p in range(len(scene.points)) if p not in owner and suits(p, truth)]
+                for point in lowest([entry(p, truth) for p in free], 1):
+                    asked.setdefault(point, []).append(truth)
+        if not asked:
+            break
+        for point, rivals in asked.items():
+            owner[point] = lowest([entry(point, truth, truth) for truth in rivals], 1)[0]
 
     assigned: Assigned = {}
     for point, truth in owner.items():

@@ -13,8 +13,7 @@ from itertools import pairwise
 from statistics import mean, stdev
 from typing import Any
 
-from engine.config import flatten
-from engine.run import FREE
+from engine.run import FREE, flatten
 from errors import UsageError
 from tools.compare.runs import FinishedRun
 
@@ -39,6 +38,10 @@ TITLES = {
     "o2f": "O2F",
     "fcos": "FCOS",
     "poto": "POTO",
+    "hungarian": "Hungarian",
+    "max_iou": "max IoU",
+    "dw": "DW",
+    "rfla": "RFLA",
     "dsla": "DSLA",
     "tal_one_to_few": "TAL with O2F's labels",
 }

@@ -26,7 +26,8 @@ from tools.visualize.statistics import Markers, Scene
 DPI, WIDTH = 100, 12.0  # 1200 pixels
 TITLES = {
     "atss": "ATSS", "simota": "SimOTA", "tal": "TAL", "o2f": "O2F", "dsla": "DSLA", "fcos": "FCOS",
-    "poto": "POTO", "tal_one_to_few": "TAL, O2F's labels",
+    "dw": "DW", "hungarian": "Hungarian", "max_iou": "max IoU", "poto": "POTO", "rfla": "RFLA",
+    "tal_one_to_few": "TAL, O2F's labels",
 }  # fmt: skip
 # Dark enough to be told apart on a faded grey picture.
 TRUTH_COLORS = (

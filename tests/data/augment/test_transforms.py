@@ -33,9 +33,9 @@ def test_the_resized_sides_keep_their_limits(height: int, width: int, short: int
     )
     rows, columns = image.shape[1:]
     assert max(rows, columns) <= long
-    assert min(rows, columns) == min(short, max(1, round(min(height, width) * long / max(height, width))))
-    # One rounding per side, of at most half a pixel (a side never falls below one pixel).
-    if min(rows, columns) > 1:
+    assert min(rows, columns) == min(short, max(2, round(min(height, width) * long / max(height, width))))
+    # One rounding per side, of at most half a pixel (a side never falls below two pixels).
+    if min(rows, columns) > 2:
         assert abs(rows / columns - height / width) <= (0.5 + 0.5 * rows / columns) / (columns - 0.5)
     assert boxes.shape == (0, 4)
     assert labels.shape == (0,)
@@ -51,6 +51,20 @@ def test_boxes_follow_their_pixels(flip: float) -> None:
     assert boxes[0].tolist() == pytest.approx(expected)
     assert white_extent(image) == pytest.approx(expected, abs=1)
     assert labels.tolist() == [4]
+
+
+@pytest.mark.parametrize(("height", "width"), [(700, 4), (4, 700), (300, 1), (1, 1)])
+def test_a_side_that_would_be_one_pixel_becomes_two(height: int, width: int) -> None:
+    ramp = torch.linspace(0, 255, height).to(torch.uint8).view(1, -1, 1).expand(3, height, width)
+    image, boxes, _ = eval_transform(8, 64)(
+        ramp, torch.tensor([[0.0, 0.0, width, height]]), torch.tensor([0])
+    )
+    rows, columns = image.shape[1:]
+    assert min(rows, columns) == min(8, max(2, round(min(height, width) * 64 / max(height, width))))
+    assert boxes.tolist() == [[0.0, 0.0, columns, rows]]
+    if rows == 64:  # the ramp stays one, and equal along the other side
+        expected = torch.linspace(0, 255, 64)
+        assert (image.float() - expected.view(1, -1, 1)).abs().max() < 4
 
 
 def test_multi_scale_draws_every_size_and_flips_half() -> None:

@@ -1,0 +1,140 @@
+"""Runs with several predictors: their losses, their numbers, and that a single one is what it is without."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from assigners import GroundTruth
+from data.loader import Batch
+from detector.criterion import Criterion
+from detector.decode import decode
+from engine.evaluate import evaluate_checkpoint
+from engine.predictors import build_supervisions
+from engine.setup import build_assigner, build_model
+from engine.trainer import train
+from errors import UsageError
+
+Compose = Callable[..., DictConfig]
+CPU = torch.device("cpu")
+TRUTH = GroundTruth.from_list(
+    [
+        (torch.tensor([[4.0, 4, 40, 40], [20, 30, 60, 60]]), torch.tensor([0, 1])),
+        (torch.tensor([[10.0, 8, 50, 58]]), torch.tensor([2])),
+    ]
+)
+IMAGES = torch.randint(0, 256, (2, 3, 64, 64), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+SIZES = torch.full((2, 2), 64)
+BATCH = Batch(IMAGES, TRUTH, torch.arange(2), SIZES, SIZES, [], GroundTruth.from_list([]))
+
+
+def losses(config: DictConfig, progress: float) -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    outputs = build_model(config, 3).eval().outputs(IMAGES)
+    found: dict[str, torch.Tensor] = {}
+    for supervision in build_supervisions(config, CPU):
+        found |= supervision.losses(outputs, BATCH, progress)
+    return found
+
+
+@pytest.mark.parametrize("progress", [0.0, 0.25, 1.0])
+def test_each_predictor_has_its_own_assigner_loss_and_weight(tiny_run: Compose, progress: float) -> None:
+    """Against the same computed by hand from the rules of `dual_tal_scheduled`."""
+    config = tiny_run("assigner=dual_tal_scheduled", "model=picodet_s")
+    torch.manual_seed(0)
+    outputs = build_model(config, 3).eval().outputs(IMAGES)
+    many_weight = 0.1 + 0.7 * (1 - progress)
+    expected = {}
+    for name, weight, topk, keep in (("many", many_weight, 10, None), ("one", 1 - many_weight, 7, 1)):
+        plain = tiny_run("assigner=tal", "model=picodet_s", f"assigner.topk={topk}", "assigner.alpha=0.5")
+        assigner = build_assigner(plain)
+        assigner.keep = keep
+        own = outputs[name]
+        assignment = assigner(own.grid, decode(own), TRUTH)
+        found = Criterion(**plain.loss)(own, TRUTH, assignment)
+        expected |= {f"{name}_{key}": weight * loss for key, loss in found.items()}
+    got = losses(config, progress)
+    assert (
+        got.keys() == expected.keys() == {f"{n}_{k}" for n in ("one", "many") for k in ("cls", "box", "dfl")}
+    )
+    for key, loss in expected.items():
+        torch.testing.assert_close(got[key], loss)
+
+
+def test_one_predictor_written_out_is_the_plain_run(tiny_run: Compose) -> None:
+    """The loop has no case for one and none for two: the same losses under another name."""
+    plain = tiny_run("assigner=o2f")
+    written = tiny_run("assigner=o2f")
+    OmegaConf.set_struct(written, False)
+    written.predictors = {"own": {"assigner": plain.assigner, "loss": plain.loss}}
+    first, second = losses(plain, 0.5), losses(written, 0.5)
+    assert {f"own_{key}": loss.item() for key, loss in first.items()} == {
+        key: loss.item() for key, loss in second.items()
+    }
+
+
+DUALS = ("dual_tal", "dual_tal_scheduled", "dual_o2f")
+
+
+@pytest.mark.parametrize("assigner", DUALS)
+def test_a_run_reports_both_predictors(tiny_run: Compose, assigner: str) -> None:
+    config = tiny_run(f"assigner={assigner}", "model=picodet_s", "schedule.epochs=1", "max_steps=2")
+    value = train(config)
+    directory = Path(config.runs_dir) / config.name
+    result = json.loads((directory / "eval.json").read_text())
+    assert result["predictor"] == "one"
+    assert list(result["others"]) == ["many"]
+    assert value == result["nms_free"]["AP"]
+    assert set(result["others"]["many"]) == {"nms", "nms_free", "gap"}
+    files = {path.name for path in directory.glob("predictions*.json")}
+    assert files == {f"predictions{own}{nms}.json" for own in ("", "_many") for nms in ("", "_nms")}
+    lines = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    keys: set[str] = set().union(*lines)
+    assert {
+        "train/one_cls_loss",
+        "train/many_cls_loss",
+        "assign/one_starved",
+        "many/nms/AP",
+        "nms/AP",
+    } <= keys
+
+
+def test_evaluation_takes_either_predictor(tiny_run: Compose, composed: Compose) -> None:
+    config = tiny_run("assigner=dual_o2f", "schedule.epochs=1", "max_steps=2")
+    train(config)
+    directory = Path(config.runs_dir) / config.name
+    trained = json.loads((directory / "eval.json").read_text())
+    words = (f"run={directory}", f"out={directory}/many", "+eval.predictor=many", "device=cpu")
+    evaluate_checkpoint(composed(*words, name="eval"))
+    other = json.loads((directory / "many" / "eval.json").read_text())
+    assert (other["predictor"], list(other["others"])) == ("many", ["one"])
+    assert other["nms"] == trained["others"]["many"]["nms"]
+    assert other["others"]["one"]["nms_free"] == trained["nms_free"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"loss": {}}, r"predictors\.many has no assigner: give it one, or name it in model\.frozen"),
+        ({"assigner": {}, "classes_of": "few"}, r"predictors\.many\.classes_of=few must name"),
+        ({"assigner": {}, "depth": 2}, r"predictors\.many has no depth; it has assigner, "),
+    ],
+)
+def test_wrong_predictors_are_refused(tiny_run: Compose, entry: dict[str, Any], message: str) -> None:
+    config = tiny_run()
+    OmegaConf.set_struct(config, False)
+    config.predictors = {"many": entry}
+    with pytest.raises(UsageError, match=message):
+        build_model(config, 3)
+
+
+def test_a_wrong_weight_is_refused(tiny_run: Compose) -> None:
+    config = tiny_run("assigner=dual_tal", "predictors.one.weight=[1,2,3]")
+    with pytest.raises(UsageError, match=r"predictors\.one\.weight=\[1, 2, 3\] must be a number or"):
+        build_supervisions(config, CPU)

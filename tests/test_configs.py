@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -172,3 +173,14 @@ def test_debug_runs_two_steps(tiny_run: Compose) -> None:
     (directory,) = Path(config.runs_dir).iterdir()
     assert directory.name.startswith("debug-")
     assert torch.load(directory / "last.pt", weights_only=True)["step"] == 2
+
+
+@pytest.mark.parametrize("assigner", ASSIGNERS)
+def test_a_loss_block_says_only_what_differs_from_the_criterions_defaults(assigner: str) -> None:
+    parameters = signature(Criterion.__init__).parameters
+    train = OmegaConf.load(ROOT / "configs" / "train.yaml")
+    base: Any = OmegaConf.to_container(train.loss)
+    assert base == {key: "???" if key == "classification" else parameters[key].default for key in base}
+    assert {*base, "quality", "self"} == set(parameters)
+    own: Any = OmegaConf.load(ROOT / "configs" / "assigner" / f"{assigner}.yaml").get("loss", {})
+    assert not {key for key, value in own.items() if value == base[key]}

@@ -1,7 +1,8 @@
-"""The k cheapest points of each truth, as many as its predictions deserve: what SimOTA and DSLA share.
+"""The k points of lowest cost of each truth, k from the IoUs of its predictions: shared by SimOTA and DSLA.
 
 Shape legend: B images, P points, G truths, C classes, M candidate pairs, F foreground points, R truths of one
-slice, N points that a truth of the slice is compared with, or overlaps that count; K chosen rows.
+slice, N points that a truth of the slice is compared with, or overlaps that count; T the largest IoUs of a
+truth; K chosen rows.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def foreground(cell_M: Tensor, predictions: Predictions) -> Tensor:
 def background_cost(
     predictions: Predictions, foreground_BP: Tensor, cost: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """What a point pays if all classes are background, (B x P,); 0 where it is not foreground.
+    """The class cost of a point if all classes are background, (B x P,); 0 where it is not foreground.
 
     Args:
         cost: of one probability whose target is 0, element by element.
@@ -76,5 +77,11 @@ def _dynamic_k(
         ious.append(iou_RN[row_N, column_N])
     truth_N, iou_N = torch.cat(truths), torch.cat(ious)
     row_K = top_per_truth(Pairs(truth_N, truth_N), iou_N, topk, len(truth))
-    sum_G = iou_N.new_zeros(len(truth)).index_add_(0, truth_N[row_K], iou_N[row_K])
+    truth_K = truth_N[row_K]
+    iou_GT = iou_N.new_zeros(len(truth), topk)
+    iou_GT[truth_K, rank_within(truth_K, torch.bincount(truth_K, minlength=len(truth)))] = iou_N[row_K]
+    # Column by column, the largest first: rounding decides some k, so the order must be the same on any device.
+    sum_G = iou_N.new_zeros(len(truth))
+    for iou_G in iou_GT.unbind(1):
+        sum_G += iou_G
     return sum_G.long().clamp(min=1)

@@ -6,7 +6,7 @@ positives = O2F()(grid, Predictions(scores_BPC, boxes_BP4), GroundTruth.from_lis
 
 from .atss import ATSS
 from .core.ignore import ignore_inside
-from .core.types import Assignment, GroundTruth, PointGrid, Predictions
+from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
 from .dsla import DSLA
 from .dw import DualWeighting
 from .fcos import FCOS
@@ -27,6 +27,7 @@ __all__ = [
     "O2F",
     "POTO",
     "RFLA",
+    "Assigner",
     "Assignment",
     "DualWeighting",
     "GroundTruth",

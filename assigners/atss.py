@@ -12,10 +12,10 @@ from .core.anchors import anchors, best_anchor
 from .core.boxes import iou, usable
 from .core.nearest import nearest_points
 from .core.pairs import Pairs, assignment, best_per_cell, exact, predicted
-from .core.types import Assignment, GroundTruth, PointGrid, Predictions
+from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
 
 
-class ATSS:
+class ATSS(Assigner):
     """The near points whose anchor fits the truth better than its candidates do on average.
 
     Args:

@@ -11,11 +11,11 @@ from torch import Tensor
 from .core.boxes import iou, take
 from .core.dynamic_k import background_cost, cheapest, foreground
 from .core.pairs import assignment, exact, points_within, predicted, settle_among_all
-from .core.types import Assignment, GroundTruth, PointGrid, Predictions
+from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
 from .simota import LOG_FLOOR
 
 
-class DSLA:
+class DSLA(Assigner):
     """SimOTA with soft labels in its costs: the class is compared with the IoU, the centre is preferred.
 
     Args:

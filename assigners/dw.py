@@ -12,13 +12,13 @@ from torch import Tensor
 
 from .core.boxes import giou, iou, take
 from .core.pairs import Pairs, assignment, best_per_cell, exact, points_within, predicted
-from .core.types import Assignment, GroundTruth, PointGrid, Predictions
+from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
 
 SMALLEST = 1e-12
 HALF = 0.5  # the IoU below which a point is negative beyond doubt
 
 
-class DualWeighting:
+class DualWeighting(Assigner):
     """Every point inside a truth, weighted twice: how far it is a positive and how far it is background.
 
     The positive weight grows with the consistency u = p x exp(-loss_scale x (1 - GIoU)). The negative weight

@@ -10,10 +10,10 @@ import torch
 from .core.boxes import area, take
 from .core.pairs import assignment, best_per_cell, exact
 from .core.quality import central_pairs
-from .core.types import Assignment, GroundTruth, PointGrid, Predictions
+from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
 
 
-class FCOS:
+class FCOS(Assigner):
     """The points near the middle of each truth, on the level that is made for its size.
 
     Args:

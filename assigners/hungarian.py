@@ -11,13 +11,13 @@ from .core.boxes import giou, take
 from .core.matching import best_matching
 from .core.pairs import assignment, exact, predicted
 from .core.quality import central_pairs
-from .core.types import Assignment, GroundTruth, PointGrid, Predictions
+from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
 
 WORST = 100.0  # costs above are not told apart
 MISSED = -1e6  # far below -WORST: no more truths than necessary stay without a point
 
 
-class Hungarian:
+class Hungarian(Assigner):
     """One positive per truth: of all one-to-one assignments the one with the smallest sum of costs.
 
     DETR matches every truth with every prediction. A dense detector's points have places, and a point cannot

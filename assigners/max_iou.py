@@ -13,12 +13,12 @@ from torch import Tensor
 from .core.anchors import anchors, best_anchor
 from .core.boxes import iou, take, usable
 from .core.pairs import Pairs, assignment, best_per_cell, exact, points_within
-from .core.types import Assignment, GroundTruth, PointGrid, Predictions
+from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
 
 FORCED = 2.0  # added to an IoU, so that a truth's best anchor beats every other claim to its point
 
 
-class MaxIoU:
+class MaxIoU(Assigner):
     """The points whose anchors overlap a truth enough; points between the two thresholds are ignored.
 
     RetinaNet predicts one box per anchor. Here a point predicts one box, so it has the IoU of the best of its

@@ -12,10 +12,10 @@ from .core.pairs import assignment, best_per_cell, exact, predicted
 from .core.pairs import top_per_truth as top
 from .core.quality import central_pairs, quality
 from .core.soft_labels import one_to_few_labels, soft_target
-from .core.types import Assignment, GroundTruth, PointGrid, Predictions
+from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
 
 
-class O2F:
+class O2F(Assigner):
     """One certain positive per truth and a few soft ones, whose target falls as training goes on.
 
     The soft positives teach the features early; at the end they are nearly background, so that one
@@ -70,7 +70,7 @@ class O2F:
         row_K = row_K[best_per_cell(cell_M[row_K], q_M[row_K], predictions.cells)]
         # 5. The best of what is left is certain, the others are soft.
         positives = pairs[row_K]
-        score_K, weight_K = one_to_few_labels(
+        labels = one_to_few_labels(
             positives.truth_M, p_M[row_K], q_M[row_K], truths, self.soft_target(progress), self.soft_weight
         )
-        return assignment(positives, truth, score_K, weight_K)
+        return assignment(positives, truth, *labels)

@@ -11,10 +11,10 @@ from .core.boxes import iou, take
 from .core.matching import best_matching
 from .core.pairs import assignment, exact, predicted
 from .core.quality import central_pairs, quality
-from .core.types import Assignment, GroundTruth, PointGrid, Predictions
+from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
 
 
-class POTO:
+class POTO(Assigner):
     """One positive per truth: of all one-to-one assignments the one with the largest sum of qualities.
 
     Args:

@@ -1,21 +1,20 @@
-"""The positives of any assigner with O2F's labels, to see what the labels alone do.
+"""The positives of any assigner with O2F's labels: what the labels do without the rest of O2F.
 
 Shape legend: K positives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from .core.boxes import iou
 from .core.pairs import Pairs, exact, predicted
 from .core.quality import quality
 from .core.soft_labels import one_to_few_labels, soft_target
-from .core.types import Assignment, GroundTruth, PointGrid, Predictions
+from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
 
 
-class OneToFewLabels:
+class OneToFewLabels(Assigner):
     """One of the positives of each truth becomes certain, the others soft, as in step 5 of O2F.
 
     Args:
@@ -27,7 +26,7 @@ class OneToFewLabels:
 
     def __init__(
         self,
-        assigner: Callable[..., Assignment],
+        assigner: Assigner,
         alpha: float = 0.8,
         t_max: float = 0.6,
         t_min: float = 0.2,
@@ -51,7 +50,7 @@ class OneToFewLabels:
         positives = Pairs(found.truth_K, found.point_K)
         p_K, boxes_K4 = predicted(positives, positives.cells(truth, len(grid)), predictions, truth)
         iou_K = iou(boxes_K4, truth.boxes_G4.float().index_select(0, found.truth_K))
-        score_K, weight_K = one_to_few_labels(
+        score_K, weight_K, certain_K = one_to_few_labels(
             found.truth_K,
             p_K,
             quality(p_K, iou_K, self.alpha),
@@ -59,4 +58,4 @@ class OneToFewLabels:
             self.soft_target(progress),
             self.soft_weight,
         )
-        return replace(found, score_K=score_K, weight_K=weight_K)
+        return replace(found, score_K=score_K, weight_K=weight_K, certain_K=certain_K)

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from .core.boxes import take, usable
 from .core.pairs import Pairs, assignment, best_per_cell, exact, points_within, top_per_truth
-from .core.types import Assignment, GroundTruth, PointGrid, Predictions
+from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
 
 # Side in pixels of the theoretical receptive field of a point of ResNet-50 with FPN, by stride.
 RESNET50 = {4: 35, 8: 91, 16: 267, 32: 427, 64: 555, 128: 811}
 
 
-class RFLA:
+class RFLA(Assigner):
     """The points whose receptive fields are nearest to the truth, both seen as Gaussians.
 
     A distance of Gaussians orders points even where an anchor contains the truth whole or no point lies

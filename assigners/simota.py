@@ -19,7 +19,7 @@ from .core.pairs import (
     predicted,
     settle_among_all,
 )
-from .core.types import Assignment, GroundTruth, PointGrid, Predictions
+from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
 
 PENALTY = 1e5  # far above any real cost, yet small enough that float32 keeps the order of costs beneath it
 SPREAD = 2.0**17  # the power of two above the penalty
@@ -27,7 +27,7 @@ LOG_FLOOR = -100.0  # of a probability of exactly 0, as torch's own binary cross
 VARIFOCAL_ALPHA, VARIFOCAL_GAMMA = 0.75, 2.0  # 2008.13367, section 3.2
 
 
-class SimOTA:
+class SimOTA(Assigner):
     """The cheapest points of each truth, as many as its predictions already deserve.
 
     Args:

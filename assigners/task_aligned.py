@@ -23,12 +23,12 @@ from .core.pairs import (
     settle_among_all,
     top_per_truth,
 )
-from .core.types import Assignment, GroundTruth, PointGrid, Predictions
+from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
 
 SMALLEST = 1e-9  # an alignment at or below this counts as none
 
 
-class TaskAligned:
+class TaskAligned(Assigner):
     """The points whose prediction is best aligned with the truth in class and in place.
 
     Args:

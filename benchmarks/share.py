@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -22,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from assigners import Assignment, GroundTruth
+from assigners import Assigner, GroundTruth
 from benchmarks.assigners import ASSIGNERS, TITLES
 from benchmarks.cases import CLASSES, STRIDES, Case
 from detector.criterion import Criterion
@@ -43,7 +42,7 @@ def clock(device: str) -> float:
 def step(
     model: Detector,
     criterion: Criterion,
-    assigner: Callable[..., Assignment],
+    assigner: Assigner,
     images_B3HW: Tensor,
     truth: GroundTruth,
 ) -> tuple[float, float]:

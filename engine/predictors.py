@@ -6,7 +6,7 @@ A config without `predictors` has one, called "head", of the groups `assigner`, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from assigners import Assignment, ignore_inside
+from assigners import Assigner, ignore_inside
 from data.loader import Batch
 from detector.criterion import Criterion
 from detector.decode import decode
@@ -42,7 +42,7 @@ class Supervision:
     label: str
     source: str
     classes_only: bool
-    assigner: Callable[..., Assignment]
+    assigner: Assigner
     criterion: Criterion
     weight: tuple[float, float]
     statistics: AssignmentStatistics
@@ -68,8 +68,8 @@ class Supervision:
     def numbers(self, progress: float) -> dict[str, float]:
         """What the assignments since the last call were like (collective)."""
         values = self.statistics.read()
-        if hasattr(self.assigner, "soft_target"):
-            values["assign/soft_target"] = self.assigner.soft_target(progress)
+        if (soft_target := self.assigner.soft_target(progress)) is not None:
+            values["assign/soft_target"] = soft_target
         return {key.replace("/", f"/{self.label}", 1): value for key, value in values.items()}
 
 
@@ -131,17 +131,20 @@ def build_supervisions(config: DictConfig, device: torch.device) -> list[Supervi
     return supervisions
 
 
-def assigner_from(options: Mapping[str, Any], name: str) -> Any:
+def assigner_from(options: Mapping[str, Any], name: str) -> Assigner:
     """The assigner whose class `_target_` names, so that a new one needs no code here.
 
     Raises:
-        UsageError: for an option that it does not take.
+        UsageError: for an option that it does not take, or a class that is no assigner.
     """
     try:
-        return instantiate({key: value for key, value in options.items() if key != "name"})
+        assigner = instantiate({key: value for key, value in options.items() if key != "name"})
     except InstantiationException as error:
         reason = str(error.__cause__ or error).splitlines()[0]
         raise UsageError(f"assigner={name} cannot be built: {reason}") from error
+    if not isinstance(assigner, Assigner):
+        raise UsageError(f"assigner._target_={options['_target_']} must inherit from assigners.Assigner")
+    return assigner
 
 
 def _head(entry: Mapping[str, Any]) -> dict[str, Any]:

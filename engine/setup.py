@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from assigners import Assigner
 from data.augment.augmented import AugmentedDataset
 from data.augment.transforms import eval_transform, train_transform
 from data.coco.dataset import CocoDataset
@@ -195,7 +196,7 @@ def _listed(classes: list[str]) -> str:
     return f"{len(classes)} classes ({', '.join(classes[:5])}{', ...' if len(classes) > 5 else ''})"
 
 
-def build_assigner(config: DictConfig) -> Any:
+def build_assigner(config: DictConfig) -> Assigner:
     """The assigner of the `assigner` group, which is that of the predictor that inference uses."""
     # Resolved here: in the copies that Hydra makes of nested parts, references to other groups find nothing.
     options: Any = OmegaConf.to_container(config.assigner, resolve=True)

@@ -80,7 +80,7 @@ def _dynamic_k(
     truth_K = truth_N[row_K]
     iou_GT = iou_N.new_zeros(len(truth), topk)
     iou_GT[truth_K, rank_within(truth_K, torch.bincount(truth_K, minlength=len(truth)))] = iou_N[row_K]
-    # Column by column, the largest first: rounding decides some k, so the order must be the same on any device.
+    # Column by column, the largest first: rounding decides some k, so the order is the same on any device.
     sum_G = iou_N.new_zeros(len(truth))
     for iou_G in iou_GT.unbind(1):
         sum_G += iou_G

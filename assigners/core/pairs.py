@@ -184,6 +184,9 @@ def probability(score: Tensor) -> Tensor:
     return score.float().nan_to_num(0.0, posinf=0.0, neginf=0.0).clamp_(0.0, 1.0)
 
 
-def assignment(pairs: Pairs, truth: GroundTruth, score_K: Tensor, weight_K: Tensor) -> Assignment:
+def assignment(
+    pairs: Pairs, truth: GroundTruth, score_K: Tensor, weight_K: Tensor, certain_K: Tensor | None = None
+) -> Assignment:
     """The pairs of the positives, which must be sorted by cell, with their targets."""
-    return Assignment(truth.image_G[pairs.truth_M], pairs.point_M, pairs.truth_M, score_K, weight_K)
+    image_K = truth.image_G[pairs.truth_M]
+    return Assignment(image_K, pairs.point_M, pairs.truth_M, score_K, weight_K, certain_K=certain_K)

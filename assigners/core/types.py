@@ -1,4 +1,4 @@
-"""What every assigner takes and returns.
+"""What every assigner takes, returns and offers.
 
 Shape legend:
     B images, P points of all L FPN levels, G truths of the whole batch (flat, no padding), C classes,
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -169,6 +170,8 @@ class Assignment:
         weight_K: float32, the weight of the point's classification term.
         image_N, point_N: int64, the points whose background is weighted, each at most once.
         weight_N: float32, at least 0, the weight of their background terms.
+        certain_K: bool, the positives that alone should detect their truth at the end of training; None
+            where the assigner makes no such difference.
     """
 
     image_K: Tensor
@@ -179,6 +182,7 @@ class Assignment:
     image_N: Tensor = NO_POINTS
     point_N: Tensor = NO_POINTS
     weight_N: Tensor = NO_WEIGHTS
+    certain_K: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.truth_K)
@@ -208,3 +212,18 @@ class Assignment:
         target_BPC = self.score_K.new_zeros(images, points, classes)
         target_BPC[self.image_K, self.point_K, truth.labels_G[self.truth_K]] = self.score_K
         return target_BPC
+
+
+@runtime_checkable
+class Assigner(Protocol):
+    """What a caller may ask of any assigner. Inherit from it to take the defaults."""
+
+    def __call__(
+        self, grid: PointGrid, predictions: Predictions, truth: GroundTruth, progress: float = 0.0
+    ) -> Assignment:
+        """The positives of a batch; `progress` in [0, 1] is the share of training that is done."""
+        ...
+
+    def soft_target(self, progress: float) -> float | None:
+        """The highest target of a positive that is not certain, at this progress; None without a schedule."""
+        return None

@@ -19,7 +19,7 @@ def test_agrees_with_the_oracle(name: str) -> None:
 @pytest.mark.parametrize(("topk", "scale"), [(1, 8.0), (2, 5.0), (4, 1.0), (50, 3.0)])
 def test_options_agree_with_the_oracle(topk: int, scale: float) -> None:
     options = {"topk": topk, "anchor_scale": scale, "force_match": topk == 4}
-    agree(ATSS(**options), partial(atss, **options), examples=30, decided=0.4)
+    agree(ATSS(**options), partial(atss, **options), examples=30)
 
 
 def test_a_single_candidate_is_its_own_threshold() -> None:

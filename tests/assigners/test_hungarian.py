@@ -27,7 +27,7 @@ def test_agrees_with_the_oracle() -> None:
     ],
 )
 def test_options_agree_with_the_oracle(options: dict[str, float]) -> None:
-    agree(Hungarian(**options), partial(hungarian, **options), examples=40, decided=0.3, positive=0.02)
+    agree(Hungarian(**options), partial(hungarian, **options), examples=40, decided=0.3)
 
 
 @pytest.mark.parametrize("count", [40, 150])

@@ -18,13 +18,13 @@ from tests.oracles.scene import scenes
 
 
 def test_agrees_with_the_oracle() -> None:
-    agree(*CASES["poto"], decided=0.4, positive=0.02)
+    agree(*CASES["poto"], decided=0.4)
 
 
 @pytest.mark.parametrize(("alpha", "radius"), [(0.5, 0.5), (0.95, 2.5), (0.2, 100.0)])
 def test_options_agree_with_the_oracle(alpha: float, radius: float) -> None:
     options = {"alpha": alpha, "center_radius": radius}
-    agree(POTO(**options), partial(poto, **options), examples=40, decided=0.2, positive=0.01)
+    agree(POTO(**options), partial(poto, **options), examples=40, decided=0.2)
 
 
 @settings(

@@ -3,7 +3,17 @@
 import pytest
 import torch
 
-from assigners import ATSS, O2F, Assignment, GroundTruth, PointGrid, Predictions, Scheduled, TaskAligned
+from assigners import (
+    ATSS,
+    O2F,
+    Assigner,
+    Assignment,
+    GroundTruth,
+    PointGrid,
+    Predictions,
+    Scheduled,
+    TaskAligned,
+)
 from tests.helpers.assigner_cases import CASES, GRID, crowded
 from tests.helpers.assigner_check import agree, check_same
 
@@ -32,12 +42,15 @@ def test_progress_is_passed_on() -> None:
 
 
 def test_only_one_of_the_two_is_called() -> None:
-    def fail(grid: PointGrid, predictions: Predictions, truth: GroundTruth, progress: float) -> Assignment:
-        raise AssertionError
+    class Fail(Assigner):
+        def __call__(
+            self, grid: PointGrid, predictions: Predictions, truth: GroundTruth, progress: float = 0.0
+        ) -> Assignment:
+            raise AssertionError
 
     batch = crowded()
-    Scheduled(fail, ATSS(), 0.5)(GRID, batch.predictions, batch.truth, 0.5)
-    Scheduled(ATSS(), fail, 0.5)(GRID, batch.predictions, batch.truth, 0.0)
+    Scheduled(Fail(), ATSS(), 0.5)(GRID, batch.predictions, batch.truth, 0.5)
+    Scheduled(ATSS(), Fail(), 0.5)(GRID, batch.predictions, batch.truth, 0.0)
 
 
 @pytest.mark.parametrize("switch", [-0.1, 1.1, float("nan")])
@@ -50,3 +63,9 @@ def test_what_is_no_assigner_is_refused() -> None:
     with pytest.raises(ValueError, match="first and second must be assigners, got None"):
         Scheduled(ATSS(), None)  # type: ignore[arg-type]
     assert torch.is_tensor(Scheduled(ATSS(), ATSS())(GRID, crowded().predictions, crowded().truth).point_K)
+
+
+def test_soft_targets_are_those_of_the_assigner_in_use() -> None:
+    scheduled = Scheduled(ATSS(), O2F(), 0.25)
+    assert scheduled.soft_target(0.2) is None
+    assert scheduled.soft_target(0.5) == O2F().soft_target(0.5)

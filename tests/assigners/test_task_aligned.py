@@ -20,14 +20,14 @@ def test_agrees_with_the_oracle(name: str) -> None:
 @pytest.mark.parametrize(("topk", "alpha", "beta"), [(1, 1.0, 6.0), (3, 0.5, 2.0), (500, 2.0, 1.0)])
 def test_options_agree_with_the_oracle(candidates: str, topk: int, alpha: float, beta: float) -> None:
     options = {"topk": topk, "alpha": alpha, "beta": beta, "candidates": candidates}
-    agree(TaskAligned(**options), partial(task_aligned, **options), examples=25, decided=0.5)
+    agree(TaskAligned(**options), partial(task_aligned, **options), examples=25)
 
 
 @pytest.mark.parametrize("candidates", ["inside", "everywhere"])
 @pytest.mark.parametrize("reach", [1.0, 1.5, 3.0])
 def test_reach_agrees_with_the_oracle(candidates: str, reach: float) -> None:
     options = {"candidates": candidates, "reach": reach}
-    agree(TaskAligned(**options), partial(task_aligned, **options), examples=30, positive=0.01)
+    agree(TaskAligned(**options), partial(task_aligned, **options), examples=30)
 
 
 @pytest.mark.parametrize("candidates", ["inside", "everywhere"])

@@ -1,10 +1,13 @@
-"""Random batches for the assigners.
+"""Random batches for the assigners, drawn by hypothesis (they shrink) or from a seed (they never change).
 
 Coordinates are multiples of 1/4 and scores of 1/64, so that float32 holds areas and IoUs' numerators
-exactly and ties are true ties. Truths come from hypothesis (they shrink), predictions from a drawn seed.
+exactly and ties are true ties. Predictions come from a drawn seed in both cases.
 """
 
 import math
+import random
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import torch
 from hypothesis import strategies as st
@@ -16,6 +19,7 @@ STRIDES = [(8, 16, 32), (4, 8), (8,), (16, 64), (5, 10), (32, 8), (64,)]
 PROPER = ("any", "copy", "on a point", "huge")
 DEGENERATE = ("flat", "inverted", "nan", "infinite")
 KINDS = (*PROPER, *PROPER, "tiny", "tiny", "outside", "degenerate")
+STYLES = ("near", "coarse", "constant", "broken")
 
 
 class Batch:
@@ -34,51 +38,85 @@ class Batch:
         return f"<{self.images} images, {cells}, {self.style}, truths {list(zip(*table, strict=True))}>"
 
 
-@st.composite
-def batches(
-    draw: st.DrawFn,
-    kinds: tuple[str, ...] = KINDS,
-    styles: tuple[str, ...] = ("near", "coarse", "constant", "broken"),
-) -> Batch:
+class Draw(Protocol):
+    """Where choices come from."""
+
+    def integer(self, low: int, high: int) -> int:
+        """From low to high, both included."""
+
+    def one_of(self, values: Sequence[Any]) -> Any: ...
+
+
+class Seeded:
+    """From a generator of pseudo-random numbers."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+
+    def integer(self, low: int, high: int) -> int:
+        return self._random.randint(low, high)
+
+    def one_of(self, values: Sequence[Any]) -> Any:
+        return self._random.choice(values)
+
+
+class Hypothesis:
+    """From hypothesis."""
+
+    def __init__(self, draw: st.DrawFn) -> None:
+        self._draw = draw
+
+    def integer(self, low: int, high: int) -> int:
+        return self._draw(st.integers(low, high))
+
+    def one_of(self, values: Sequence[Any]) -> Any:
+        return self._draw(st.sampled_from(values))
+
+
+def batch_from(draw: Draw, kinds: Sequence[str] = KINDS, styles: Sequence[str] = STYLES) -> Batch:
     """Up to three images with up to 12 truths each, of any size, on one to three levels."""
-    height, width = draw(st.integers(1, 90)), draw(st.integers(1, 90))
-    grid = PointGrid.for_image(height, width, draw(st.sampled_from(STRIDES)))
-    classes = draw(st.integers(1, 3))
+    height, width = draw.integer(1, 90), draw.integer(1, 90)
+    grid = PointGrid.for_image(height, width, draw.one_of(STRIDES))
+    classes = draw.integer(1, 3)
     images = []
-    for _ in range(draw(st.integers(1, 3))):
+    for _ in range(draw.integer(1, 3)):
         boxes: list[list[float]] = []
-        for _ in range(draw(st.sampled_from((0, 1, 2, 3, 5, 12)))):
-            boxes.append(draw(_box(draw(st.sampled_from(kinds)), boxes, grid, height, width)))
-        labels = [draw(st.integers(0, classes - 1)) for _ in boxes]
+        for _ in range(draw.one_of((0, 1, 2, 3, 5, 12))):
+            boxes.append(_box(draw, draw.one_of(kinds), boxes, grid))
+        labels = [draw.integer(0, classes - 1) for _ in boxes]
         images.append((torch.tensor(boxes).reshape(-1, 4), torch.tensor(labels, dtype=torch.long)))
-    style = draw(st.sampled_from(styles))
-    predictions = random_predictions(grid, images, classes, style, seed=draw(st.integers(0, 10**6)))
+    style = draw.one_of(styles)
+    predictions = random_predictions(grid, images, classes, style, seed=draw.integer(0, 10**6))
     return Batch(grid, predictions, GroundTruth.from_list(images), len(images), style)
 
 
 @st.composite
-def _box(
-    draw: st.DrawFn, kind: str, earlier: list[list[float]], grid: PointGrid, height: int, width: int
-) -> list[float]:
+def batches(draw: st.DrawFn, kinds: Sequence[str] = KINDS, styles: Sequence[str] = STYLES) -> Batch:
+    """What hypothesis draws depends on the modules that are loaded, so no test counts on it."""
+    return batch_from(Hypothesis(draw), kinds, styles)
+
+
+def _box(draw: Draw, kind: str, earlier: list[list[float]], grid: PointGrid) -> list[float]:
+    height, width = grid.height, grid.width
     if kind == "degenerate":
-        kind = draw(st.sampled_from(DEGENERATE))
+        kind = draw.one_of(DEGENERATE)
 
     def quarters(low: int, high: int) -> float:
-        return draw(st.integers(4 * low, 4 * high)) / 4
+        return draw.integer(4 * low, 4 * high) / 4
 
     x, y = quarters(-12, width), quarters(-12, height)
     w, h = quarters(1, width + 24), quarters(1, height + 24)
     if kind == "copy" and earlier:
-        return list(draw(st.sampled_from(earlier)))
+        return list(draw.one_of(earlier))
     if kind == "on a point":  # symmetric around a point: ties in distance and in anchor IoU
-        x, y = grid.centers_P2[draw(st.integers(0, len(grid) - 1))].tolist()
+        x, y = grid.centers_P2[draw.integer(0, len(grid) - 1)].tolist()
         return [x - w / 2, y - h / 2, x + w / 2, y + h / 2]
     if kind == "huge":
         return [-quarters(0, 40), -quarters(0, 40), width + quarters(0, 40), height + quarters(0, 40)]
     if kind == "tiny":
-        return [x, y, x + draw(st.integers(1, 8)) / 4, y + draw(st.integers(1, 8)) / 4]
+        return [x, y, x + draw.integer(1, 8) / 4, y + draw.integer(1, 8) / 4]
     if kind == "outside":
-        x, y = x + draw(st.sampled_from((-1, 1))) * (width + 64), y - height
+        x, y = x + draw.one_of((-1, 1)) * (width + 64), y - height
         return [x, y, x + w, y + h]
     if kind == "flat":
         return [x, y, x, y + h]
@@ -86,8 +124,8 @@ def _box(
         return [x + w, y, x, y + h]
     box = [x, y, x + w, y + h]
     if kind in ("nan", "infinite"):
-        bad = math.nan if kind == "nan" else draw(st.sampled_from((math.inf, -math.inf)))
-        box[draw(st.integers(0, 3))] = bad
+        bad = math.nan if kind == "nan" else draw.one_of((math.inf, -math.inf))
+        box[draw.integer(0, 3)] = bad
     return box
 
 

@@ -77,7 +77,7 @@ def visualize(options: Options) -> list[Path]:
     assigners = {name: assigner_named(name, config) for name in options.assigners}
     shown = scene(model, dataset[options.picture], device)
     found = {name: markers(assigner, shown, options.progress) for name, assigner in assigners.items()}
-    falling = next((assigner for assigner in assigners.values() if hasattr(assigner, "soft_target")), None)
+    falling = next((one for one in assigners.values() if one.soft_target(1.0) is not None), None)
     note = "from the same predictions"
     if falling is not None:
         note += f", with O2F at progress {options.progress:g}"

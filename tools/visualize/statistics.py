@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from assigners import Assignment, GroundTruth, PointGrid, Predictions
+from assigners import Assigner, Assignment, GroundTruth, PointGrid, Predictions
 from assigners.core.boxes import area
 from data.loader import Batch, collate
 from data.sample import Sample
@@ -118,11 +117,12 @@ def scene(model: nn.Module, sample: Sample, device: torch.device) -> Scene:
     return Scene(sample.image, *predict(model, batch, device), batch.truth)
 
 
-def markers(assigner: Any, scene: Scene, progress: float) -> Markers:
+def markers(assigner: Assigner, scene: Scene, progress: float) -> Markers:
     """The positives that `assigner` chooses in a scene."""
-    assignment: Assignment = assigner(scene.grid, scene.predictions, scene.truth, progress)
-    # Only one-to-few has soft targets that fall, and with them a certain positive.
-    certain_K = (assignment.score_K == 1) & (assignment.weight_K == 1) & hasattr(assigner, "soft_target")
+    assignment = assigner(scene.grid, scene.predictions, scene.truth, progress)
+    certain_K = assignment.certain_K
+    if certain_K is None:
+        certain_K = torch.zeros_like(assignment.truth_K, dtype=torch.bool)
     return Markers(
         scene.grid.centers_P2[assignment.point_K].numpy(),
         levels(scene.grid, assignment.point_K).numpy(),
@@ -140,7 +140,7 @@ def levels(grid: PointGrid, point_K: Tensor) -> Tensor:
 def statistics(
     model: nn.Module,
     batches: Iterable[Batch],
-    assigners: Mapping[str, Any],
+    assigners: Mapping[str, Assigner],
     progress: float,
     device: torch.device,
 ) -> dict[str, Statistics]:

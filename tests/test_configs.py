@@ -178,8 +178,7 @@ def test_debug_runs_two_steps(tiny_run: Compose) -> None:
 @pytest.mark.parametrize("assigner", ASSIGNERS)
 def test_a_loss_block_says_only_what_differs_from_the_criterions_defaults(assigner: str) -> None:
     parameters = signature(Criterion.__init__).parameters
-    train = OmegaConf.load(ROOT / "configs" / "train.yaml")
-    base: Any = OmegaConf.to_container(train.loss)
+    base: Any = OmegaConf.to_container(OmegaConf.load(ROOT / "configs" / "assigner" / "rule" / "loss.yaml"))
     assert base == {key: "???" if key == "classification" else parameters[key].default for key in base}
     assert {*base, "quality", "self"} == set(parameters)
     own: Any = OmegaConf.load(ROOT / "configs" / "assigner" / f"{assigner}.yaml").get("loss", {})

@@ -1,19 +1,18 @@
-"""How long the paired bootstrap of tools.compare takes, on drawn detections of the size of COCO val.
-
-python -m benchmarks.bootstrap                       # 5,000 images, 80 classes, 1,000 resamples
-"""
+"""Times the paired bootstrap of tools.compare on drawn detections: python -m benchmarks.bootstrap"""
 
 from __future__ import annotations
 
-import argparse
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from command_line import option, run
 from evaluation.bootstrap import difference, resampled
-from evaluation.coco_metrics import ground_truth
 from evaluation.matching import match
+from evaluation.truth import Floats, Truth
 
 SIDE = 640.0
 
@@ -46,10 +45,11 @@ def draw_truth(rng: np.random.Generator, images: int, classes: int) -> dict[str,
     }
 
 
-def draw_detections(
-    rng: np.random.Generator, truth: dict[str, Any], limit: int, spread: float
-) -> list[dict[str, Any]]:
-    """`limit` detections in each image: four around each truth, the better the surer, the rest anywhere."""
+def draw_detections(rng: np.random.Generator, truth: dict[str, Any], limit: int, spread: float) -> Floats:
+    """Rows as in evaluation.overlaps, `limit` in each image: four around each object, the rest anywhere.
+
+    The closer a detection is to its object, the higher its score.
+    """
     shares = class_shares(len(truth["categories"]))
     near: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in truth["images"]}
     for annotation in truth["annotations"]:
@@ -67,23 +67,31 @@ def draw_detections(
         free = np.concatenate((rng.uniform(0, 1, (rest, 2)) * (SIDE - size), size), axis=1)
         score = np.concatenate((np.exp(-4 * error) * rng.uniform(0.3, 1, len(error)), 0.3 * rng.random(rest)))
         label = [a["category_id"] for a in sources] + (rng.choice(len(shares), rest, p=shares) + 1).tolist()
-        found += [
-            {"image_id": image, "category_id": c, "bbox": box, "score": s}
-            for c, box, s in zip(label, np.concatenate((boxes, free)).tolist(), score.tolist(), strict=True)
-        ]
-    return found
+        places = np.full(limit, image)
+        found.append(np.column_stack((places, np.concatenate((boxes, free)), score, label)))
+    return np.concatenate(found)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Seconds of the paired bootstrap of two detectors.")
-    parser.add_argument("--images", type=int, default=5000)
-    parser.add_argument("--classes", type=int, default=80)
-    parser.add_argument("--limit", type=int, default=100, help="detections per image")
-    parser.add_argument("--resamples", type=int, default=1000)
-    words = parser.parse_args()
+@dataclass
+class Options:
+    """What the command line can set."""
+
+    images: int = option(5000, least=1, help="images of the drawn set")
+    classes: int = option(80, least=1, help="its classes")
+    limit: int = option(100, least=1, help="detections per image")
+    resamples: int = option(1000, least=1, help="draws of the images")
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Times what the command line asks for."""
+    run(Options, bench, __doc__, words)
+
+
+def bench(words: Options) -> None:
+    """Times the matching and the draws of two detectors, and prints their difference."""
     rng = np.random.default_rng(0)
     truth = draw_truth(rng, words.images, words.classes)
-    index = ground_truth(truth)
+    index = Truth(truth)
     results = []
     for spread in (0.12, 0.13):
         detections = draw_detections(rng, truth, words.limit, spread)

@@ -1,6 +1,7 @@
 """From a detector and a data set to two APs: with NMS and without, from one forward pass.
 
-Shape legend: B images, N detections of one image.
+Shape legend: B images, N detections of one image, D detections of a batch or of the data set, rows as in
+evaluation.overlaps.
 """
 
 from __future__ import annotations
@@ -26,11 +27,13 @@ from detector.detector import Detector
 from detector.peaks import keep_peaks
 from detector.select import Detections, best_candidates, suppress
 from engine import distributed
-from engine.run import write_text
-from evaluation.coco_metrics import Rows, coco_results, evaluate, ground_truth
+from engine.run import write_bytes, write_text
+from evaluation.coco_backends import LIMITS
+from evaluation.coco_metrics import evaluate
+from evaluation.results import SELECTIONS, encode, predictions_file
+from evaluation.truth import Floats, Truth
 
 log = logging.getLogger(__name__)
-SELECTIONS = ("nms", "nms_free")
 
 
 @dataclass
@@ -46,21 +49,14 @@ class Evaluation:
     """
 
     summary: dict[str, Any]
-    rows: dict[str, Rows]
-    others: dict[str, dict[str, Rows]] = field(default_factory=dict)
+    rows: dict[str, Floats]
+    others: dict[str, dict[str, Floats]] = field(default_factory=dict)
 
     def write(self, directory: Path, **facts: Any) -> None:
-        """eval.json with `facts` in front, predictions.json (NMS-free) and predictions_nms.json.
-
-        Those of another predictor carry its name: predictions_many.json and predictions_many_nms.json.
-        """
-        for label, rows in {
-            "": self.rows,
-            **{f"_{name}": rows for name, rows in self.others.items()},
-        }.items():
-            for selection, suffix in (("nms_free", ""), ("nms", "_nms")):
-                text = json.dumps(coco_results(rows[selection]))
-                write_text(directory / f"predictions{label}{suffix}.json", text)
+        """eval.json with `facts` in front, and the detections, by the names of `evaluation.results`."""
+        for predictor, rows in [(None, self.rows), *self.others.items()]:
+            for selection, rows_D7 in rows.items():
+                write_bytes(directory / predictions_file(selection, predictor), encode(rows_D7))
         write_text(directory / "eval.json", json.dumps({**facts, **self.summary}, indent=2) + "\n")
 
 
@@ -70,7 +66,7 @@ class Evaluator:
     Args:
         dataset: gives the ground truth and the category of each label.
         loader: the batches of that data set, each image once; with several ranks, those of this one.
-        options: score_threshold, candidates, limit, nms_iou, and backend, else pycocotools.
+        options: score_threshold, candidates, limit, nms_iou, and backend, else auto.
         bf16: run the network in bfloat16.
     """
 
@@ -83,8 +79,14 @@ class Evaluator:
         bf16: bool = False,
     ) -> None:
         self._dataset, self._loader, self._device, self._bf16 = dataset, loader, device, bf16
-        self._truth = ground_truth(dataset.coco_json())
-        self._backend = options.get("backend", "pycocotools")  # runs of old have no such key
+        self._truth = Truth(dataset.coco_json())
+        most = max(self._truth.objects_of.values(), default=0)
+        if most > max(LIMITS[-1], options["limit"]):
+            log.warning(
+                "an image holds %d objects, but eval.limit=%d detections of one are kept; eval.limit=300 "
+                "keeps more, and AP_300 counts them", most, options["limit"],
+            )  # fmt: skip
+        self._backend = options.get("backend", "auto")
         self._candidates = {key: options[key] for key in ("score_threshold", "candidates")}
         self._limit, self._nms_iou = options["limit"], options["nms_iou"]
 
@@ -95,7 +97,7 @@ class Evaluator:
         and the result is the same on every rank.
         """
         start, unreadable = time.perf_counter(), 0
-        found: dict[str, dict[str, list[Rows]]] = {
+        found: dict[str, dict[str, list[Floats]]] = {
             name: {selection: [] for selection in SELECTIONS} for name in model.predictors
         }
         was_training = model.training
@@ -104,9 +106,8 @@ class Evaluator:
             for problem in batch.problems:
                 log.warning("counted as an image without detections: %s", problem)
             unreadable += len(batch.problems)
-            for name, selections in self._detect(model, batch).items():
-                for selection, detections in selections.items():
-                    found[name][selection].append(self._rows(batch, detections))
+            for (name, selection), rows_D7 in self._rows(batch, self._detect(model, batch)).items():
+                found[name][selection].append(rows_D7)
             if progress is not None:
                 progress()
         model.train(was_training)
@@ -116,7 +117,9 @@ class Evaluator:
         }
         unreadable = sum(distributed.gather(unreadable))
         inference = time.perf_counter() - start
-        results = distributed.on_main(lambda: {name: self._summary(own) for name, own in rows.items()})
+        results = distributed.on_main(
+            lambda: {name: summarize(self._truth, own, self._backend) for name, own in rows.items()}
+        )
         summary = {"predictor": model.inference, **results.pop(model.inference), "others": results}
         summary |= {
             "images": len(self._dataset),
@@ -126,20 +129,17 @@ class Evaluator:
         }
         return Evaluation(summary, rows.pop(model.inference), rows)
 
-    def _summary(self, rows: dict[str, Rows]) -> dict[str, Any]:
-        summary: dict[str, Any] = {
-            selection: evaluate(self._truth, rows[selection], self._backend) for selection in SELECTIONS
-        }
-        with_nms, without = summary["nms"]["AP"], summary["nms_free"]["AP"]
-        summary["gap"] = None if with_nms is None else round(with_nms - without, 4)
-        return summary
-
     @torch.inference_mode()
-    def _detect(self, model: Detector, batch: Batch) -> dict[str, dict[str, list[Detections]]]:
+    def _detect(self, model: Detector, batch: Batch) -> dict[tuple[str, str], list[Detections]]:
+        """The detections of each predictor and selection."""
         images = batch.to(self._device).images_B3HW
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
             outputs = model.outputs(images)
-        return {name: self._select(decode(own), own.grid, batch.size_B2) for name, own in outputs.items()}
+        return {
+            (name, selection): found
+            for name, own in outputs.items()
+            for selection, found in self._select(decode(own), own.grid, batch.size_B2).items()
+        }
 
     def _select(self, predictions: Decoded, grid: PointGrid, size_B2: Tensor) -> dict[str, list[Detections]]:
         """Both selections; a peak window acts on the one without NMS alone."""
@@ -152,28 +152,46 @@ class Evaluator:
             "nms_free": [detections[: self._limit] for detections in peaks],
         }
 
-    def _rows(self, batch: Batch, found: list[Detections]) -> Rows:
-        """Detections of a batch in pixels of the original images, clipped to them."""
-        category = np.array(self._dataset.category_ids, dtype=np.float64)
-        parts = [np.zeros((0, 7))]
-        for detections, image_id, size, original in zip(
-            found, batch.image_id_B.tolist(), batch.size_B2.tolist(), batch.original_B2.tolist(), strict=True
-        ):
-            boxes_N4 = detections.boxes_N4.double().cpu().numpy()
-            limit = np.array([original[1], original[0]] * 2, dtype=np.float64)
-            scale = limit / np.array([size[1], size[0]] * 2, dtype=np.float64)
-            boxes_N4 = np.clip(boxes_N4 * scale, 0, limit)
-            part = np.empty((len(detections), 7))
-            part[:, 0] = image_id
-            part[:, 1:3] = boxes_N4[:, :2]
-            part[:, 3:5] = boxes_N4[:, 2:] - boxes_N4[:, :2]
-            part[:, 5] = detections.scores_N.cpu().numpy()
-            part[:, 6] = category[detections.labels_N.cpu().numpy()]
-            parts.append(part)
-        return np.concatenate(parts)
+    def _rows(
+        self, batch: Batch, found: dict[tuple[str, str], list[Detections]]
+    ) -> dict[tuple[str, str], Floats]:
+        """The same as rows: pixels of the original images, clipped to them."""
+        images = [image for detections in found.values() for image in detections]
+        columns = (
+            torch.cat([image.boxes_N4 for image in images]),
+            torch.cat([image.scores_N for image in images])[:, None],
+            torch.cat([image.labels_N for image in images])[:, None].float(),  # exact up to 2^24 classes
+        )
+        # One copy to the host for all of them: each copy waits for the device.
+        found_D6 = torch.cat(columns, dim=1).cpu().double().numpy()
+        counts = np.array([len(image) for image in images])
+        place_D = np.repeat(np.tile(np.arange(len(batch.image_id_B)), len(found)), counts)
+        # Each axis has its own scale; sizes are height, width.
+        limit_B2, size_B2 = (
+            size.numpy()[:, ::-1].astype(np.float64) for size in (batch.original_B2, batch.size_B2)
+        )
+        limit_D4, scale_D4 = (np.tile(values_B2[place_D], 2) for values_B2 in (limit_B2, limit_B2 / size_B2))
+        boxes_D4 = np.clip(found_D6[:, :4] * scale_D4, 0, limit_D4)
+        rows_D7 = np.empty((len(found_D6), 7))
+        rows_D7[:, 0] = batch.image_id_B.numpy()[place_D]
+        rows_D7[:, 1:3] = boxes_D4[:, :2]
+        rows_D7[:, 3:5] = boxes_D4[:, 2:] - boxes_D4[:, :2]
+        rows_D7[:, 5] = found_D6[:, 4]
+        category_C = np.array(self._dataset.category_ids, dtype=np.float64)
+        rows_D7[:, 6] = category_C[found_D6[:, 5].astype(np.int64)]
+        sizes = [sum(map(len, detections)) for detections in found.values()]
+        return dict(zip(found, np.split(rows_D7, np.cumsum(sizes)[:-1]), strict=True))
 
 
-def in_order(shares: list[list[Rows]]) -> Rows:
+def summarize(truth: Truth, rows: Mapping[str, Floats], backend: str) -> dict[str, Any]:
+    """The numbers of each selection (`coco_metrics.evaluate`), and "gap": AP with NMS minus AP without."""
+    summary: dict[str, Any] = {name: evaluate(truth, rows[name], backend) for name in SELECTIONS}
+    with_nms, without = summary["nms"]["AP"], summary["nms_free"]["AP"]
+    summary["gap"] = None if with_nms is None else round(with_nms - without, 4)
+    return summary
+
+
+def in_order(shares: list[list[Floats]]) -> Floats:
     """The rows of all ranks in the order of the data set; batch b is batch b // ranks of rank b % ranks."""
     batches = chain.from_iterable(zip_longest(*shares))
     return np.concatenate([np.zeros((0, 7)), *(rows for rows in batches if rows is not None)])

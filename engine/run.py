@@ -137,6 +137,11 @@ def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
 
 def write_text(path: Path, text: str) -> None:
     """Writes a whole file or nothing."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a whole file or nothing."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
+    partial.write_bytes(content)
     os.replace(partial, path)

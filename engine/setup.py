@@ -76,7 +76,7 @@ def check(config: DictConfig) -> None:
             raise UsageError(f"{key}={value} must be false, true or strong")
     if values["eval.metric"] not in METRICS:
         raise UsageError(f"eval.metric={values['eval.metric']} must be one of {', '.join(METRICS)}")
-    check_backend(values.get("eval.backend", "pycocotools"))
+    check_backend(values.get("eval.backend", "auto"))
 
 
 def _is_whole(value: object) -> bool:

@@ -1,11 +1,11 @@
-"""Which differences in AP are more than the luck of the validation images: the paired bootstrap.
+"""Whether a difference in AP could be due to the choice of the validation images: the paired bootstrap.
 
 The validation set is drawn anew, image by image with replacement, and AP is counted on each draw. Nothing is
 matched twice: matching happens within an image, so a draw is a weight per image, and AP follows from running
 sums over the matches. Two detectors are compared on the same draws (Efron and Tibshirani, An Introduction to
 the Bootstrap, 1993, chapter 13: percentile intervals).
 
-Shape legend: I images, R resamples, K classes; N, D, J, G as in tools.matching.
+Shape legend: I images, C classes, U the set itself and its draws; N, D, V, G as in evaluation.matching.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.matching import Matches
+from evaluation.truth import Floats
 
-Floats = NDArray[np.float64]
 RECALLS = np.linspace(0.0, 1.0, 101)  # of COCOeval, bit for bit
 LEVEL = 0.95
 
@@ -54,27 +54,27 @@ def average_precision(matches: Matches, weight_I: NDArray[np.int64]) -> float:
 
     With ones it is that of COCOeval. With other weights it is that of the set written out, as long as no two
     detections of one class in one image have the same score: copies of a detection follow each other here.
-    NaN if no truth is left.
+    NaN if no object is left.
     """
-    truths_K = np.bincount(matches.truth_class_G, weight_I[matches.truth_image_G], matches.classes)
-    if not truths_K.any():
+    truths_C = np.bincount(matches.truth_class_G, weight_I[matches.truth_image_G], matches.classes)
+    if not truths_C.any():
         return float("nan")
-    images = (matches.image_N, matches.image_D, matches.ignored_image_J)
+    images = (matches.image_N, matches.image_D, matches.ignored_image_V)
     right, seen, ignored = (_running(weight_I[image]) for image in images)
     right_N = right[1:] - right[matches.group_start_N]
     seen_N = seen[matches.right_N + 1] - seen[matches.class_start_N]
     seen_N -= ignored[matches.ignored_until_N] - ignored[matches.ignored_from_N]
-    # A class that has no truth in this draw has no weight in image_N either: its precision is zero.
+    # A class that has no object in this draw has no weight in image_N either: its precision is zero.
     precision_N = right_N / (seen_N + np.spacing(1))
     # The best precision from here on, within the group: an offset per group keeps the maximum inside.
     offset_N = 2.0 * (matches.group_N[-1:] - matches.group_N)
     best_N = np.maximum.accumulate((precision_N + offset_N)[::-1])[::-1] - offset_N
     # How many recall thresholds are reached first by this detection.
-    recall_N = right_N / np.maximum(truths_K, 1)[matches.class_N]
+    recall_N = right_N / np.maximum(truths_C, 1)[matches.class_N]
     reached_N = np.searchsorted(RECALLS, recall_N, side="right")
     first_N = matches.group_start_N == np.arange(len(reached_N))
     new_N = np.where(first_N, reached_N, np.diff(reached_N, prepend=0))
-    terms = len(RECALLS) * matches.thresholds * np.count_nonzero(truths_K)
+    terms = len(RECALLS) * matches.thresholds * np.count_nonzero(truths_C)
     return float(100.0 * (best_N * new_N).sum() / terms)
 
 
@@ -86,15 +86,15 @@ def _running(weight: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def resampled(matches: Matches, resamples: int, seed: int = 0) -> Floats:
-    """AP on the set itself, then on each of the draws: (1 + R,)."""
+    """AP on the set itself, then on each of the draws: (U,)."""
     whole = np.ones(matches.images, dtype=np.int64)
     weights = (whole, *draws(matches.images, resamples, seed))
     return np.array([average_precision(matches, weight_I) for weight_I in weights])
 
 
-def difference(first: Floats, second: Floats) -> Difference:
+def difference(first_U: Floats, second_U: Floats) -> Difference:
     """Compares two results of `resampled` of the same seed, or means of several, by their draws."""
-    apart = first - second
+    apart_U = first_U - second_U
     tail = 100.0 * (1.0 - LEVEL) / 2
-    low, high = np.nanpercentile(apart[1:], (tail, 100.0 - tail))
-    return Difference(float(apart[0]), float(low), float(high))
+    low, high = np.nanpercentile(apart_U[1:], (tail, 100.0 - tail))
+    return Difference(float(apart_U[0]), float(low), float(high))

@@ -1,47 +1,46 @@
-"""Who computes COCO's arrays: pycocotools, or a faster package that gives the same numbers.
+"""Who computes COCO's arrays: hotcoco where it is installed, else pycocotools; the numbers are the same.
 
-`tests/evaluation/test_coco_backends.py` holds each of them to pycocotools. They come with the extra `fast`.
+`tests/evaluation/test_coco_backends.py` holds every backend to pycocotools. The extra `fast` installs them.
 
-Shape legend: N detections of the data set, rows as in engine.coco_metrics; T IoU thresholds, R recalls,
-K categories, A areas, M detection limits.
+Shape legend: D detections, rows as in evaluation.overlaps; T IoU thresholds, R recalls, C categories, S
+ranges of object size, N limits of detections per image and class.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from errors import UsageError
+from evaluation.truth import Floats, Truth, index
 
-Array = NDArray[np.float64]
-Rows = NDArray[np.float64]
 # The module that each backend imports.
 BACKENDS = {"pycocotools": "pycocotools", "hotcoco": "hotcoco", "faster": "faster_coco_eval"}
+LIMITS = (1, 10, 100)  # COCO's, of detections per image and class
 
 
 @dataclass(frozen=True)
 class Accumulated:
-    """What COCO's evaluation of boxes accumulates over the images; -1 where there is no truth.
+    """What COCO's evaluation of boxes accumulates over the images; -1 where there is no object.
 
     Attributes:
         stats_12: the means that COCO reports, in its order, 0 to 1.
-        precision_TRKAM: at each recall 0, 0.01, ..., 1.
-        recall_TKAM: the highest that is reached.
-        categories: the ids along K.
+        precision_TRCSN: at each recall 0, 0.01, ..., 1.
+        recall_TCSN: the highest that is reached.
+        categories: the ids along C.
     """
 
-    stats_12: Array
-    precision_TRKAM: Array
-    recall_TKAM: Array
+    stats_12: Floats
+    precision_TRCSN: Floats
+    recall_TCSN: Floats
     categories: Sequence[int]
 
 
@@ -51,67 +50,93 @@ def check_backend(name: object) -> None:
     Raises:
         UsageError: naming the choices, or what to install.
     """
+    if name == "auto":
+        return
     if name not in BACKENDS:
-        raise UsageError(f"eval.backend={name} must be one of {', '.join(BACKENDS)}")
+        raise UsageError(f"eval.backend={name} must be one of auto, {', '.join(BACKENDS)}")
     if find_spec(BACKENDS[str(name)]) is None:
         raise UsageError(
             f"eval.backend={name} needs a package that is not installed: uv pip install --extra fast "
-            "-r pyproject.toml, or leave eval.backend=pycocotools"
+            "-r pyproject.toml, or leave eval.backend=auto"
         )
 
 
-def accumulate(truth: COCO, rows_N7: Rows, backend: str = "pycocotools") -> Accumulated:
-    """COCO's evaluation of boxes, with at most 100 detections per image and class.
+def chosen(name: str) -> str:
+    """The backend that `auto` stands for: hotcoco where it is installed, else pycocotools."""
+    if name != "auto":
+        return name
+    return "hotcoco" if find_spec(BACKENDS["hotcoco"]) is not None else "pycocotools"
+
+
+def accumulate(
+    truth: Truth,
+    rows_D7: Floats,
+    backend: str = "auto",
+    limits: Sequence[int] = LIMITS,
+    images: Sequence[int] | None = None,
+) -> Accumulated:
+    """COCO's evaluation of boxes.
 
     Args:
-        truth: `coco_metrics.ground_truth`.
-        rows_N7: detections on images of it.
-        backend: one of BACKENDS; `check_backend` tells whether it can be had.
+        truth: the ground truth.
+        rows_D7: detections on images of it.
+        backend: auto or one of BACKENDS; `check_backend` tells whether it can be had.
+        limits: of detections per image and class; the third one, 100, is that of `stats_12`.
+        images: ids of the images that count; default: all.
     """
-    with contextlib.redirect_stdout(io.StringIO()):  # all of them report their progress by print
-        evaluation = _EVALUATIONS[backend](truth, rows_N7)
+    # All of them report their progress by print, and hotcoco warns of other limits than COCO's.
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        evaluation = _EVALUATIONS[chosen(backend)](truth, rows_D7)
+        if tuple(limits) != LIMITS:
+            evaluation.params.maxDets = list(limits)
+        if images is not None:
+            evaluation.params.imgIds = list(images)
         evaluation.evaluate()
         evaluation.accumulate()
-        evaluation.summarize()
+    precision_TRCSN, recall_TCSN = (np.asarray(evaluation.eval[name]) for name in ("precision", "recall"))
     return Accumulated(
-        np.asarray(evaluation.stats, dtype=np.float64)[:12],
-        np.asarray(evaluation.eval["precision"]),
-        np.asarray(evaluation.eval["recall"]),
+        _stats(precision_TRCSN, recall_TCSN),
+        precision_TRCSN,
+        recall_TCSN,
         [int(category) for category in evaluation.params.catIds],
     )
 
 
-def index(dataset: dict[str, Any]) -> COCO:
-    """pycocotools' index of a data set that is already in memory."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        coco = COCO()
-        coco.dataset = dataset
-        coco.createIndex()
-    return coco
+def _stats(precision_TRCSN: Floats, recall_TCSN: Floats) -> Floats:
+    """COCO's 12 means. Not by `summarize`: packages differ in the limit that it takes of four."""
+    most = len(LIMITS) - 1
+    parts = [
+        precision_TRCSN[:, :, :, 0, most],
+        *(precision_TRCSN[iou, :, :, 0, most] for iou in (0, 5)),  # IoU 0.5 and 0.75
+        *(precision_TRCSN[:, :, :, size, most] for size in (1, 2, 3)),
+        *(recall_TCSN[:, :, 0, limit] for limit in range(len(LIMITS))),
+        *(recall_TCSN[:, :, size, most] for size in (1, 2, 3)),
+    ]
+    return np.array([part[part > -1].mean() if (part > -1).any() else -1.0 for part in parts])
 
 
-def _pycocotools(truth: COCO, rows_N7: Rows) -> COCOeval:
+def pycocotools_evaluation(truth: Truth, rows_D7: Floats) -> COCOeval:
+    """pycocotools' evaluation of boxes, before its `evaluate`."""
     # Not by its loadRes, which cannot read an empty list and copies the truth at each call.
     annotations = [
         {"id": number, "image_id": int(row[0]), "category_id": int(row[6]), "bbox": row[1:5],
          "area": row[3] * row[4], "score": row[5], "iscrowd": 0}
-        for number, row in enumerate(rows_N7.tolist(), start=1)
+        for number, row in enumerate(rows_D7.tolist(), start=1)
     ]  # fmt: skip
-    return COCOeval(truth, index({**truth.dataset, "annotations": annotations}), "bbox")
+    return COCOeval(truth.pycocotools, index({**truth.dataset, "annotations": annotations}), "bbox")
 
 
-def _hotcoco(truth: COCO, rows_N7: Rows) -> Any:
+def _hotcoco(truth: Truth, rows_D7: Floats) -> Any:
     import hotcoco
 
-    own = hotcoco.COCO(truth.dataset)
-    return hotcoco.COCOeval(own, own.load_res(rows_N7), "bbox")
+    return hotcoco.COCOeval(truth.hotcoco, truth.hotcoco.load_res(rows_D7), "bbox")
 
 
-def _faster(truth: COCO, rows_N7: Rows) -> Any:
+def _faster(truth: Truth, rows_D7: Floats) -> Any:
     import faster_coco_eval
 
-    own = faster_coco_eval.COCO(truth.dataset)
-    return faster_coco_eval.COCOeval_faster(own, own.loadRes(rows_N7), "bbox")
+    return faster_coco_eval.COCOeval_faster(truth.faster, truth.faster.loadRes(rows_D7), "bbox")
 
 
-_EVALUATIONS = {"pycocotools": _pycocotools, "hotcoco": _hotcoco, "faster": _faster}
+_EVALUATIONS = {"pycocotools": pycocotools_evaluation, "hotcoco": _hotcoco, "faster": _faster}

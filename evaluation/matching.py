@@ -1,8 +1,8 @@
-"""Which detections are right: pycocotools' matching, once, as flat arrays from which AP can be counted anew.
+"""pycocotools' matching of detections to objects, as flat arrays from which AP of any draw of images follows.
 
 Shape legend:
-    I images, K classes, T IoU thresholds, G truths, D detections (by class, then best score first),
-    N pairs (threshold, detection) that are right, J pairs that do not count; both by class, then threshold.
+    I images, C classes, T IoU thresholds, G objects, D detections (by class, then best score first),
+    N pairs (threshold, detection) that are right, V pairs that do not count; both by class, then threshold.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
-from evaluation.coco_metrics import ground_truth
+from evaluation.coco_backends import LIMITS, pycocotools_evaluation
+from evaluation.truth import Floats, Truth
 
 Ints = NDArray[np.intp]
-ALL_AREAS, LIMIT = [0.0, 1e10], 100  # of the AP that stands first in COCO's summary
+ALL_AREAS = [0.0, 1e10]  # of the AP that stands first in COCO's summary
 
 
 @dataclass(frozen=True)
@@ -31,14 +30,14 @@ class Matches:
     Attributes:
         images: how many, those without truths too. Images are numbered in the order of their ids.
         classes, thresholds: how many; IoU thresholds.
-        truth_image_G, truth_class_G: of the truths that count, so without crowds.
+        truth_image_G, truth_class_G: of the objects, so without crowd regions.
         image_D: the image of each detection.
         right_N: index into D.
         image_N, class_N: the image and the class.
         class_start_N: index into D, the first detection of the class.
         group_N, group_start_N: the number of (class, threshold), and the index into N of its first entry.
-        ignored_image_J: the image. A detection that lies on a crowd counts neither as right nor as wrong.
-        ignored_from_N, ignored_until_N: the rows of J of the same class and threshold that score better.
+        ignored_image_V: the image. A detection that lies on a crowd counts neither as right nor as wrong.
+        ignored_from_N, ignored_until_N: the rows of V of the same class and threshold that score better.
     """
 
     images: int
@@ -53,30 +52,30 @@ class Matches:
     class_start_N: Ints
     group_N: Ints
     group_start_N: Ints
-    ignored_image_J: Ints
+    ignored_image_V: Ints
     ignored_from_N: Ints
     ignored_until_N: Ints
 
 
-def match(truth: COCO, results: Sequence[Mapping[str, Any]]) -> Matches:
-    """Matches detections in COCO's results format to the truths.
+def match(truth: Truth, rows_D7: Floats) -> Matches:
+    """Matches detections, rows as in evaluation.overlaps, to the objects of their images.
 
-    Every image id of the results must be one of the truth; detections of other categories count for nothing.
+    Every image id of the rows must be one of the truth; detections of other categories count for nothing.
     """
-    evaluation = _evaluated(truth, results)
+    evaluation = _evaluated(truth, rows_D7)
     images, thresholds = len(evaluation.params.imgIds), len(evaluation.params.iouThrs)
     classes = [
         _one_class(evaluation.evalImgs[first : first + images], thresholds)
         for first in range(0, len(evaluation.evalImgs), images or 1)
     ]
     image_D = _joined([c.image_D for c in classes])
-    start_K = np.cumsum([0] + [len(c.image_D) for c in classes])[:-1]
-    right = _stack([c.right_TD for c in classes], start_K)
-    ignored = _stack([c.ignored_TD for c in classes], start_K)
-    group_N, group_J = (part[0] * thresholds + part[1] for part in (right, ignored))
+    start_C = np.cumsum([0] + [len(c.image_D) for c in classes])[:-1]
+    right = _stack([c.right_TD for c in classes], start_C)
+    ignored = _stack([c.ignored_TD for c in classes], start_C)
+    group_N, group_V = (part[0] * thresholds + part[1] for part in (right, ignored))
     # Within a group the detections rise, so one key orders (group, detection).
     detections = len(image_D) + 1
-    key_J = group_J * detections + ignored[2]
+    key_V = group_V * detections + ignored[2]
     return Matches(
         images=images,
         classes=len(classes),
@@ -87,12 +86,12 @@ def match(truth: COCO, results: Sequence[Mapping[str, Any]]) -> Matches:
         right_N=right[2],
         image_N=image_D[right[2]],
         class_N=right[0],
-        class_start_N=start_K[right[0]],
+        class_start_N=start_C[right[0]],
         group_N=group_N,
         group_start_N=np.searchsorted(group_N, group_N),
-        ignored_image_J=image_D[ignored[2]],
-        ignored_from_N=np.searchsorted(key_J, group_N * detections),
-        ignored_until_N=np.searchsorted(key_J, group_N * detections + right[2]),
+        ignored_image_V=image_D[ignored[2]],
+        ignored_from_N=np.searchsorted(key_V, group_N * detections),
+        ignored_until_N=np.searchsorted(key_V, group_N * detections + right[2]),
     )
 
 
@@ -106,15 +105,10 @@ class _OneClass:
     ignored_TD: NDArray[np.bool_]
 
 
-def _evaluated(truth: COCO, results: Sequence[Mapping[str, Any]]) -> Any:
-    annotations = [
-        {**result, "id": number, "area": result["bbox"][2] * result["bbox"][3], "iscrowd": 0}
-        for number, result in enumerate(results, start=1)
-    ]
-    found = ground_truth({**truth.dataset, "annotations": annotations})
-    evaluation = COCOeval(truth, found, "bbox")
+def _evaluated(truth: Truth, rows_D7: Floats) -> Any:
+    evaluation = pycocotools_evaluation(truth, rows_D7)
     evaluation.params.areaRng, evaluation.params.areaRngLbl = [ALL_AREAS], ["all"]
-    evaluation.params.maxDets = [LIMIT]
+    evaluation.params.maxDets = [LIMITS[-1]]
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports its progress by print
         evaluation.evaluate()
     return evaluation
@@ -136,11 +130,11 @@ def _one_class(found: Sequence[Mapping[str, Any] | None], thresholds: int) -> _O
     )
 
 
-def _stack(masks_TD: Sequence[NDArray[np.bool_]], start_K: Ints) -> tuple[Ints, Ints, Ints]:
+def _stack(masks_TD: Sequence[NDArray[np.bool_]], start_C: Ints) -> tuple[Ints, Ints, Ints]:
     """Class, threshold and index into all detections of what is set, in this order."""
     places = [np.nonzero(mask_TD) for mask_TD in masks_TD]
     class_N = _joined([np.full(len(threshold), k) for k, (threshold, _) in enumerate(places)])
-    place_N = _joined([place + start for (_, place), start in zip(places, start_K, strict=True)])
+    place_N = _joined([place + start for (_, place), start in zip(places, start_C, strict=True)])
     return class_N, _joined([threshold for threshold, _ in places]), place_N
 
 

@@ -1,24 +1,27 @@
-"""Does the score say which boxes are good, and does the second detection of an object keep up with the first?
+"""Whether scores order boxes well, and whether an object's second detection scores as high as its first.
 
-Shape legend: N detections of the data set, rows as in engine.coco_metrics; D and T detections and truths of
-one image and class; F objects that are found.
+Shape legend: D detections, rows as in evaluation.overlaps; N objects that are found; M detections that belong
+to an object.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from pycocotools import mask
-from pycocotools.coco import COCO
 
-from evaluation.coco_backends import Rows
-from evaluation.coco_metrics import DUPLICATE_IOU, count_truths
+from evaluation.overlaps import Overlaps, overlaps
+from evaluation.truth import Floats, Truth
 
 
-def ranking(truth: COCO, rows_N7: Rows) -> dict[str, float | None] | None:
-    """How well scores order the objects' detections.
+def ranking(truth: Truth, rows_D7: Floats, found: Overlaps | None = None) -> dict[str, float | None] | None:
+    """How well scores order the detections of the objects.
 
     A detection belongs to the object of its image and class that it overlaps most, if by an IoU of 0.5 or
-    more; crowds are no objects. The first detection of an object is the one of the highest score.
+    more; crowd regions are no objects. The first detection of an object is the one of the highest score.
+
+    Args:
+        truth: the ground truth.
+        rows_D7: the detections, in any order.
+        found: their `overlaps`, if they are known.
 
     Returns:
         "found": objects with a detection, of all; "iou": mean IoU of the first detections, 0 to 1;
@@ -26,49 +29,32 @@ def ranking(truth: COCO, rows_N7: Rows) -> dict[str, float | None] | None:
         the same for all); "second": median of the second detection's score by the first's, 0 without a
         second. None if nothing is found.
     """
-    by_place: dict[tuple[int, int], list[list[float]]] = {}
-    for annotation in truth.dataset["annotations"]:
-        if not annotation.get("iscrowd", 0):
-            by_place.setdefault((annotation["image_id"], annotation["category_id"]), []).append(
-                annotation["bbox"]
-            )
-    places: dict[tuple[int, int], list[int]] = {}
-    for row in np.argsort(-rows_N7[:, 5], kind="stable").tolist():
-        places.setdefault((int(rows_N7[row, 0]), int(rows_N7[row, 6])), []).append(row)
-    firsts: list[tuple[float, float, float]] = []
-    for place, boxes in by_place.items():
-        if place in places:
-            firsts += _firsts(rows_N7[places[place]], np.array(boxes, dtype=np.float64))
-    if not firsts:
+    found = overlaps(truth, rows_D7) if found is None else found
+    if not len(found.detection_M):
         return None
-    score_F, iou_F, second_F = np.array(firsts).T
+    # Pairs come by score, then IoU: the first one of a detection is with the object that it belongs to.
+    owner = np.flatnonzero(np.diff(found.detection_M, prepend=-1) != 0)
+    object_M, score_M = found.object_M[owner], rows_D7[found.detection_M[owner], 5]
+    by_object = np.argsort(object_M, kind="stable")
+    first_N = np.flatnonzero(np.diff(object_M[by_object], prepend=-1) != 0)
+    count_N = np.diff(first_N, append=len(by_object))
+    score_N, iou_N = score_M[by_object[first_N]], found.iou_M[owner][by_object[first_N]]
+    after_N = by_object[np.minimum(first_N + 1, len(by_object) - 1)]
+    second_N = np.where(count_N > 1, score_M[after_N], 0.0)
     return {
-        "found": len(firsts) / count_truths(truth),
-        "iou": float(iou_F.mean()),
-        "correlation": spearman(score_F, iou_F),
-        "second": float(np.median(second_F / score_F)),
+        "found": len(first_N) / truth.objects,
+        "iou": float(iou_N.mean()),
+        "correlation": spearman(score_N, iou_N),
+        "second": float(np.median(second_N / score_N)),
     }
 
 
-def _firsts(rows_D7: Rows, truth_T4: Rows) -> list[tuple[float, float, float]]:
-    """Score and IoU of each found object's first detection, and the score of its second; best score first."""
-    iou_DT = mask.iou(rows_D7[:, 1:5], truth_T4, [0] * len(truth_T4))
-    owner_D, iou_D = iou_DT.argmax(axis=1), iou_DT.max(axis=1)
-    firsts = []
-    for truth in range(len(truth_T4)):
-        own = np.flatnonzero((owner_D == truth) & (iou_D >= DUPLICATE_IOU))
-        if len(own):
-            second = rows_D7[own[1], 5] if len(own) > 1 else 0.0
-            firsts.append((rows_D7[own[0], 5], iou_D[own[0]], second))
-    return firsts
-
-
-def spearman(first_F: Rows, second_F: Rows) -> float | None:
+def spearman(first_N: Floats, second_N: Floats) -> float | None:
     """Spearman's rank correlation, equal values at the mean of their ranks; None if all are equal in one."""
     ranks = []
-    for value_F in (first_F, second_F):
-        _, place_F, count = np.unique(value_F, return_inverse=True, return_counts=True)
-        ranks.append((np.cumsum(count) - (count - 1) / 2)[place_F])
-    if any(rank_F.min() == rank_F.max() for rank_F in ranks):
+    for value_N in (first_N, second_N):
+        _, place_N, count = np.unique(value_N, return_inverse=True, return_counts=True)
+        ranks.append((np.cumsum(count) - (count - 1) / 2)[place_N])
+    if any(rank_N.min() == rank_N.max() for rank_N in ranks):
         return None
     return float(np.corrcoef(ranks[0], ranks[1])[0, 1])

@@ -1,10 +1,10 @@
-"""What keeps AP low: TIDE's six kinds of error, and the AP that removing each alone would win.
+"""TIDE's six kinds of error, and the AP50 that removing each kind alone would win.
 
 Bolya et al., "TIDE: A General Toolbox for Identifying Object Detection Errors" (arXiv 2008.08115), sections
 2.2 and 2.3, through hotcoco. A detection is a true positive at an IoU of 0.5 and of the background below 0.1.
-`tests/oracles/tide.py` says in plain loops what it computes, also where the paper leaves it open.
+`tests/oracles/tide.py` computes the same in plain loops, also where the paper leaves it open.
 
-Shape legend: N detections of the data set, rows as in engine.coco_metrics.
+Shape legend: D detections, rows as in evaluation.overlaps.
 """
 
 from __future__ import annotations
@@ -14,12 +14,10 @@ import io
 from importlib.util import find_spec
 from typing import Any
 
-from pycocotools.coco import COCO
-
-from evaluation.coco_backends import Rows
+from evaluation.truth import Floats, Truth
 
 TRUE_IOU, BACKGROUND_IOU = 0.5, 0.1
-# Our words, in the order in which they are shown, and hotcoco's.
+# Names, in the order in which they are shown, and hotcoco's.
 KINDS = {
     "classification": "Cls", "localisation": "Loc", "both": "Both", "duplicate": "Dupe",
     "background": "Bkg", "missed": "Miss",
@@ -32,7 +30,7 @@ def installed() -> bool:
     return find_spec("hotcoco") is not None
 
 
-def tide(truth: COCO, rows_N7: Rows) -> dict[str, Any]:
+def tide(truth: Truth, rows_D7: Floats) -> dict[str, Any]:
     """The errors of these detections by kind.
 
     Returns:
@@ -41,9 +39,8 @@ def tide(truth: COCO, rows_N7: Rows) -> dict[str, Any]:
     """
     import hotcoco
 
-    own = hotcoco.COCO(truth.dataset)
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = hotcoco.COCOeval(own, own.load_res(rows_N7), "bbox")
+        evaluation = hotcoco.COCOeval(truth.hotcoco, truth.hotcoco.load_res(rows_D7), "bbox")
         evaluation.evaluate()
         found = evaluation.tide_errors(TRUE_IOU, BACKGROUND_IOU)
     won = found["delta_ap"]

@@ -25,6 +25,7 @@ from detector.detector import Outputs
 from engine.evaluator import Evaluation, Evaluator
 from evaluation import coco_metrics
 from evaluation.coco_backends import Accumulated, accumulate
+from evaluation.truth import Truth
 
 OPTIONS = {"score_threshold": 0.05, "candidates": 100, "limit": 10, "nms_iou": 0.6}
 CPU = torch.device("cpu")
@@ -129,15 +130,15 @@ def test_the_gap_is_ap_with_nms_minus_without() -> None:
 def test_the_backend_is_the_one_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def accumulated(truth: COCO, rows_N7: np.ndarray, backend: str) -> Accumulated:
+    def accumulated(truth: Truth, rows_D7: np.ndarray, backend: str, *rest: Any, **more: Any) -> Accumulated:
         asked.append(backend)
-        return accumulate(truth, rows_N7)
+        return accumulate(truth, rows_D7)
 
     monkeypatch.setattr(coco_metrics, "accumulate", accumulated)
     dataset = OneImage()
     for options in (OPTIONS, {**OPTIONS, "backend": "faster"}):
         Evaluator(dataset, [collate([dataset[0]])], options, CPU)(Scripted([[]], 2))
-    assert asked == ["pycocotools"] * 2 + ["faster"] * 2
+    assert asked == ["auto"] * 4 + ["faster"] * 4
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from pycocotools.cocoeval import COCOeval
 
 from evaluation.bootstrap import Difference, average_precision, difference, draws, resampled
-from evaluation.coco_metrics import ground_truth
 from evaluation.matching import Matches, match
+from evaluation.truth import Truth, index
 
 Case = tuple[dict[str, Any], list[dict[str, Any]]]
 
@@ -64,7 +64,7 @@ def reference(truth: dict[str, Any], results: list[dict[str, Any]]) -> float:
         for number, result in enumerate(results, start=1)
     ]
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(ground_truth(truth), ground_truth({**truth, "annotations": found}), "bbox")
+        evaluation = COCOeval(index({"info": {}, **truth}), index({**truth, "annotations": found}), "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -87,7 +87,8 @@ def written_out(case: Case, weight_I: np.ndarray) -> Case:
 
 
 def matched(case: Case) -> Matches:
-    return match(ground_truth(case[0]), case[1])
+    found = [[r["image_id"], *r["bbox"], r["score"], r["category_id"]] for r in case[1]]
+    return match(Truth(case[0]), np.array(found, dtype=float).reshape(-1, 7))
 
 
 @settings(max_examples=60, deadline=None)
@@ -116,7 +117,7 @@ def test_the_cases_are_not_trivial() -> None:
         matches = matched(random_case(seed))
         aps.append(average_precision(matches, np.ones(matches.images, dtype=np.int64)))
         ignored += bool(
-            len(matches.ignored_image_J) and (matches.ignored_until_N > matches.ignored_from_N).any()
+            len(matches.ignored_image_V) and (matches.ignored_until_N > matches.ignored_from_N).any()
         )
         (weight_I,) = draws(matches.images, 1, seed)
         left = set(matches.truth_class_G[weight_I[matches.truth_image_G] > 0].tolist())
@@ -196,11 +197,11 @@ def test_better_boxes_are_clearly_better() -> None:
         ]
         for extra in (0.0, 5.0)
     )
-    near_R, far_R = (resampled(matched((truth, found)), 200) for found in (near, far))
-    assert near_R[0] == pytest.approx(reference(truth, near))
-    found = difference(near_R, far_R)
+    near_U, far_U = (resampled(matched((truth, found)), 200) for found in (near, far))
+    assert near_U[0] == pytest.approx(reference(truth, near))
+    found = difference(near_U, far_U)
     assert found.clear
     assert found.low > 0
-    assert near_R[1:].std() > (near_R - far_R)[1:].std()
-    assert difference(near_R, near_R) == Difference(0.0, 0.0, 0.0)
-    assert not difference(near_R, near_R).clear
+    assert near_U[1:].std() > (near_U - far_U)[1:].std()
+    assert difference(near_U, near_U) == Difference(0.0, 0.0, 0.0)
+    assert not difference(near_U, near_U).clear

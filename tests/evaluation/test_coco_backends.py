@@ -1,6 +1,6 @@
 """Each backend gives pycocotools' numbers, all of them, where evaluations tend to differ.
 
-Shape legend: N detections, rows as in engine.coco_metrics.
+Shape legend: D detections, rows as in evaluation.overlaps.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 import evaluation.coco_backends as backends
 from errors import UsageError
-from evaluation.coco_backends import BACKENDS, Accumulated, accumulate, check_backend, index
+from evaluation.coco_backends import BACKENDS, Accumulated, accumulate, check_backend, chosen
+from evaluation.truth import Truth
 
 OTHERS = [
     pytest.param(name, marks=pytest.mark.skipif(find_spec(module) is None, reason=f"{module} is absent"))
@@ -178,7 +179,7 @@ CASES: list[Callable[[], Case]] = [
 
 def assert_equal(found: Accumulated, expected: Accumulated) -> None:
     assert list(found.categories) == list(expected.categories)
-    for field in ("stats_12", "precision_TRKAM", "recall_TKAM"):
+    for field in ("stats_12", "precision_TRCSN", "recall_TCSN"):
         one, other = getattr(found, field), getattr(expected, field)
         assert one.shape == other.shape, field
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-12, err_msg=field)
@@ -188,10 +189,10 @@ def assert_equal(found: Accumulated, expected: Accumulated) -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_a_backend_gives_the_numbers_of_pycocotools(backend: str, case: Callable[[], Case]) -> None:
     content, found = case()
-    truth = index(content)
-    expected = accumulate(truth, found)
+    truth = Truth(content)
+    expected = accumulate(truth, found, "pycocotools")
     assert_equal(accumulate(truth, found, backend), expected)
-    assert_equal(accumulate(truth, found), expected)  # and leaves the truth as it was
+    assert_equal(accumulate(truth, found, "pycocotools"), expected)  # and leaves the truth as it was
 
 
 @pytest.mark.parametrize("backend", OTHERS)
@@ -201,8 +202,8 @@ def test_a_backend_gives_the_numbers_of_pycocotools_on_any_scene(
     backend: str, seed: int, images: int, steps: int
 ) -> None:
     content, found = scene(np.random.default_rng(seed), images, truths=15, copies=8, score_steps=steps)
-    truth = index(content)
-    assert_equal(accumulate(truth, found, backend), accumulate(truth, found))
+    truth = Truth(content)
+    assert_equal(accumulate(truth, found, backend), accumulate(truth, found, "pycocotools"))
 
 
 def test_cases_differ_from_the_trivial() -> None:
@@ -210,7 +211,7 @@ def test_cases_differ_from_the_trivial() -> None:
     for case in (ordinary, ties_in_score, a_thousand_detections_in_an_image, borders_of_area,
                  iou_at_the_thresholds, crowds, boxes_without_area, scores_at_the_ends):  # fmt: skip
         content, found = case()
-        assert 0.01 < accumulate(index(content), found).stats_12[0] < 0.99, case.__name__
+        assert 0.01 < accumulate(Truth(content), found, "pycocotools").stats_12[0] < 0.99, case.__name__
 
 
 def test_at_most_100_detections_of_a_class_count() -> None:
@@ -218,12 +219,12 @@ def test_at_most_100_detections_of_a_class_count() -> None:
     far = [([200, 200, 50, 50], 0.9)] * 99
     for more, expected in ((0, 1.0), (1, 0.0)):
         found = rows(*far, *far[:more], ([0, 0, 50, 50], 0.5))
-        assert accumulate(index(content), found).stats_12[8] == expected
+        assert accumulate(Truth(content), found, "pycocotools").stats_12[8] == expected
 
 
 def test_what_comes_in_stays_as_it_was() -> None:
     content, found = ordinary()
-    truth = index(content)
+    truth = Truth(content)
     before = copy.deepcopy(truth.dataset), found.copy()
     for name, module in BACKENDS.items():
         if find_spec(module) is not None:
@@ -234,7 +235,9 @@ def test_what_comes_in_stays_as_it_was() -> None:
 
 
 def test_an_unknown_backend_is_named() -> None:
-    with pytest.raises(UsageError, match=r"eval\.backend=fast must be one of pycocotools, hotcoco, faster"):
+    with pytest.raises(
+        UsageError, match=r"eval\.backend=fast must be one of auto, pycocotools, hotcoco, faster"
+    ):
         check_backend("fast")
 
 
@@ -242,5 +245,30 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(backends, "find_spec", lambda name: None if name == "hotcoco" else object())
     with pytest.raises(UsageError, match=r"eval\.backend=hotcoco .*--extra fast"):
         check_backend("hotcoco")
-    check_backend("pycocotools")
-    check_backend("faster")
+    for name in ("auto", "pycocotools", "faster"):
+        check_backend(name)
+
+
+def test_auto_is_hotcoco_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for there, name in ((True, "hotcoco"), (False, "pycocotools")):
+        monkeypatch.setattr(backends, "find_spec", lambda module, there=there: object() if there else None)
+        assert chosen("auto") == name
+        assert chosen("faster") == "faster"
+
+
+@pytest.mark.parametrize("backend", OTHERS)
+def test_other_limits_and_some_images_alone(backend: str) -> None:
+    content, found = a_thousand_detections_in_an_image()
+    truth = Truth(content)
+    expected, result = (
+        accumulate(truth, found, name, (1, 10, 100, 300)) for name in ("pycocotools", backend)
+    )
+    assert_equal(result, expected)
+    assert result.recall_TCSN[0, :, 0, 3].sum() > result.recall_TCSN[0, :, 0, 2].sum()
+    content, found = ordinary()
+    truth = Truth(content)
+    expected, result = (accumulate(truth, found, name, images=[11, 13]) for name in ("pycocotools", backend))
+    assert_equal(result, expected)
+    part = {**content, "annotations": [a for a in content["annotations"] if a["image_id"] in (11, 13)]}
+    alone = accumulate(Truth(part), found[np.isin(found[:, 0], (11, 13))], "pycocotools")
+    np.testing.assert_allclose(result.stats_12, alone.stats_12)

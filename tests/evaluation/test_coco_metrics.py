@@ -1,9 +1,10 @@
-"""Shape legend: N detections, rows as in engine.coco_metrics."""
+"""Shape legend: D detections, rows as in evaluation.overlaps."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import json
 from typing import Any
 
 import numpy as np
@@ -11,20 +12,10 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from evaluation.coco_backends import accumulate
-from evaluation.coco_metrics import (
-    CERTAIN,
-    DUPLICATE,
-    FALSE,
-    IGNORED,
-    RECALLS,
-    STATS,
-    coco_results,
-    duplicate_rate,
-    evaluate,
-    ground_truth,
-    outcomes,
-)
+from evaluation.coco_metrics import RECALLS, STATS, evaluate
+from evaluation.results import encode
+from evaluation.truth import Truth
+from tests.oracles import detections as oracle
 
 Boxes = list[tuple[int, int, list[float]]]
 
@@ -63,12 +54,12 @@ def random_case(seed: int) -> tuple[dict[str, Any], np.ndarray]:
     return truth_json(boxes, images=7, crowd=(3, 17, 40)), rows(*found)
 
 
-def reference(content: dict[str, Any], rows_N7: np.ndarray) -> list[float]:
+def reference(content: dict[str, Any], rows_D7: np.ndarray) -> list[float]:
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO()
         truth.dataset = {"info": {}, **content}
         truth.createIndex()
-        evaluation = COCOeval(truth, truth.loadRes(coco_results(rows_N7)), "bbox")
+        evaluation = COCOeval(truth, truth.loadRes(json.loads(encode(rows_D7))), "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -78,7 +69,7 @@ def reference(content: dict[str, Any], rows_N7: np.ndarray) -> list[float]:
 @pytest.mark.parametrize("seed", range(4))
 def test_the_numbers_are_those_of_pycocotools(seed: int) -> None:
     content, found = random_case(seed)
-    result = evaluate(ground_truth(content), found)
+    result = evaluate(Truth(content), found)
     expected = reference(content, found)
     assert 0 < expected[0] < 1
     assert [result[name] for name in STATS + RECALLS] == [
@@ -88,7 +79,7 @@ def test_the_numbers_are_those_of_pycocotools(seed: int) -> None:
 
 def test_perfect_detections_have_an_ap_of_100() -> None:
     boxes: Boxes = [(10, 4, [5, 5, 20, 20]), (10, 9, [50, 60, 50, 60]), (11, 4, [0, 0, 150, 100])]
-    result = evaluate(ground_truth(truth_json(boxes)), rows(*[(*box, 0.9) for box in boxes]))
+    result = evaluate(Truth(truth_json(boxes)), rows(*[(*box, 0.9) for box in boxes]))
     for name in STATS:
         assert result[name] == 100.0
     assert result["per_class"] == {"cat": 100.0, "dog": 100.0}
@@ -97,110 +88,94 @@ def test_perfect_detections_have_an_ap_of_100() -> None:
 
 def test_each_class_has_its_own_ap() -> None:
     boxes: Boxes = [(10, 4, [5, 5, 20, 20]), (10, 9, [50, 60, 50, 60])]
-    result = evaluate(ground_truth(truth_json(boxes)), rows((10, 4, [5, 5, 20, 20], 0.5)))
+    result = evaluate(Truth(truth_json(boxes)), rows((10, 4, [5, 5, 20, 20], 0.5)))
     assert result["per_class"] == {"cat": 100.0, "dog": 0.0}
     assert result["AP"] == 50.0
     assert result["AP_large"] is None
 
 
 def test_a_class_without_truths_is_not_measured() -> None:
-    result = evaluate(ground_truth(truth_json([(10, 4, [5, 5, 20, 20])])), rows((10, 9, [5, 5, 20, 20], 0.5)))
+    result = evaluate(Truth(truth_json([(10, 4, [5, 5, 20, 20])])), rows((10, 9, [5, 5, 20, 20], 0.5)))
     assert result["per_class"] == {"cat": 0.0, "dog": None}
     assert result["AP"] == 0.0
 
 
 def test_no_detections() -> None:
-    result = evaluate(ground_truth(truth_json([(10, 4, [5, 5, 20, 20])])), np.zeros((0, 7)))
+    result = evaluate(Truth(truth_json([(10, 4, [5, 5, 20, 20])])), np.zeros((0, 7)))
     assert (result["AP"], result["AR100"], result["duplicate_rate"]) == (0.0, 0.0, 0.0)
 
 
 def test_no_truths() -> None:
-    result = evaluate(ground_truth(truth_json([])), rows((10, 4, [5, 5, 20, 20], 0.9)))
+    result = evaluate(Truth(truth_json([])), rows((10, 4, [5, 5, 20, 20], 0.9)))
     assert [result[name] for name in STATS + RECALLS] == [None] * 12
     assert result["per_class"] == {"cat": None, "dog": None}
     assert result["duplicate_rate"] == 0.0
 
 
-def test_results_are_in_the_format_of_coco() -> None:
-    result = coco_results(rows((11, 9, [1, 2.5, 3, 4], 0.25)))
-    assert result == [{"image_id": 11, "category_id": 9, "bbox": [1.0, 2.5, 3.0, 4.0], "score": 0.25}]
-    assert [type(result[0][key]) for key in ("image_id", "category_id")] == [int, int]
+def without_crowds(content: dict[str, Any]) -> dict[str, Any]:
+    return content | {"annotations": [a for a in content["annotations"] if not a["iscrowd"]]}
 
 
-def iou(a: list[float], b: list[float]) -> float:
-    width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
-    height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
-    inter = max(0.0, width) * max(0.0, height)
-    return inter / (a[2] * a[3] + b[2] * b[3] - inter)
-
-
-def plain_duplicates(content: dict[str, Any], rows_N7: np.ndarray) -> float:
-    truths = [a for a in content["annotations"] if not a["iscrowd"]]
-    taken: set[int] = set()
-    count = 0
-    for row in sorted(rows_N7.tolist(), key=lambda row: -row[5]):
-        if row[5] < 0.3:
-            continue
-        overlaps = [
-            (iou(row[1:5], a["bbox"]), a["id"])
-            for a in truths
-            if a["image_id"] == row[0] and a["category_id"] == row[6] and iou(row[1:5], a["bbox"]) >= 0.5
-        ]
-        free = [pair for pair in overlaps if pair[1] not in taken]
-        if free:
-            taken.add(max(free)[1])
-        elif overlaps:
-            count += 1
-    return count / max(1, len(truths))
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_duplicates_are_those_of_a_plain_loop(seed: int) -> None:
+@pytest.mark.parametrize("seed", range(4))
+def test_ap_of_the_crowded_half_against_plain_loops(seed: int) -> None:
     content, found = random_case(seed)
-    expected = plain_duplicates(content, found)
-    assert expected > 0
-    assert duplicate_rate(ground_truth(content), found) == pytest.approx(expected)
+    content = without_crowds(content)
+    images = oracle.crowded_half(content)
+    part = content | {"annotations": [a for a in content["annotations"] if a["image_id"] in images]}
+    own = oracle.as_dicts(found[np.isin(found[:, 0], images)].tolist())
+    assert Truth(content).crowded_half == images
+    expected = oracle.average_precision(part, own, limit=100)
+    result = evaluate(Truth(content), found)
+    assert result["AP_crowded"] == pytest.approx(expected, abs=1e-3)
+    assert result["AP_crowded"] != result["AP"]
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_outcomes_above_a_threshold_are_those_without_the_rest(seed: int) -> None:
-    content, found = random_case(seed)
-    truth = ground_truth(content)
-    whole = outcomes(truth, found)
-    assert set(whole.tolist()) == {FALSE, CERTAIN, DUPLICATE, IGNORED}
-    for threshold in (0.2, 0.5, 0.8):
-        above = found[:, 5] >= threshold
-        np.testing.assert_array_equal(outcomes(truth, found[above]), whole[above])
+def test_the_crowded_half_by_hand() -> None:
+    counts = ((11, 2), (12, 3), (14, 2))
+    boxes: Boxes = [(image, 4, [10.0 * n, 5, 9, 9]) for image, count in counts for n in range(count)]
+    # A crowd region is no object: image 10 holds none.
+    content = truth_json([*boxes, (10, 4, [5, 5, 99, 99])], images=5, crowd=(7,))
+    assert Truth(content).crowded_half == [11, 12, 14]
+    assert Truth(content | {"images": content["images"][:4]}).crowded_half == [11, 12]
 
 
-def test_certain_detections_are_the_true_positives_of_coco() -> None:
-    content, found = random_case(5)
-    recall_TKAM = accumulate(ground_truth(content), found).recall_TKAM
-    outcome = outcomes(ground_truth(content), found)
-    for place, category in enumerate((4, 9)):
-        truths = sum(a["category_id"] == category and not a["iscrowd"] for a in content["annotations"])
-        certain = ((outcome == CERTAIN) & (found[:, 6] == category)).sum()
-        assert certain / truths == pytest.approx(recall_TKAM[0, place, 0, -1])
-
-
-def test_a_detection_in_a_crowd_is_ignored_unless_an_object_is_there() -> None:
-    crowd, box = [0.0, 0, 200, 200], [10.0, 10, 40, 40]
-    truth = ground_truth(truth_json([(10, 4, crowd), (10, 4, box)], crowd=(0,)))
+def test_ap_at_300_detections_against_plain_loops() -> None:
+    """120 objects in one image, found in the order of their scores: COCO's limit of 100 loses the rest."""
+    rng = np.random.default_rng(0)
+    places = [(15.0 * (n % 12), 15.0 * (n // 12)) for n in range(120)]
+    content = truth_json([(10, 4, [x, y, 10, 10]) for x, y in places], images=2)
     found = rows(
-        (10, 4, box, 0.9), (10, 4, box, 0.8), (10, 4, [120, 120, 50, 50], 0.7),
-        (10, 4, [160, 0, 80, 50], 0.6), (10, 4, [161, 0, 80, 50], 0.5), (10, 9, [120, 120, 50, 50], 0.4),
-    )  # fmt: skip
-    assert outcomes(truth, found).tolist() == [CERTAIN, DUPLICATE, IGNORED, IGNORED, FALSE, FALSE]
-    assert outcomes(truth, found[::-1]).tolist() == [FALSE, FALSE, IGNORED, IGNORED, DUPLICATE, CERTAIN]
+        *[(10, 4, [x, y, 10, float(rng.uniform(6, 10))], float(rng.uniform(0.5, 1))) for x, y in places],
+        *[(10, 4, [200.0, 200, 9, 9], float(rng.uniform(0, 0.9))) for _ in range(40)],
+    )
+    result = evaluate(Truth(content), found)
+    expected = {limit: oracle.average_precision(content, oracle.as_dicts(found.tolist()), limit)
+                for limit in (100, 300)}  # fmt: skip
+    assert expected[300] > expected[100] + 1
+    assert result["AP"] == pytest.approx(expected[100], abs=1e-3)
+    assert result["AP_300"] == pytest.approx(expected[300], abs=1e-3)
+    assert result["per_class"]["cat"] == result["AP"]
+    fewer = content | {"annotations": content["annotations"][:100]}
+    assert evaluate(Truth(fewer), found)["AP_300"] is None
 
 
-def test_what_is_a_duplicate() -> None:
-    box, beside = [10.0, 10, 40, 40], [10.0, 10, 40, 36]
-    truth = ground_truth(truth_json([(10, 4, box), (10, 4, [200, 200, 50, 50])]))
-    twice = ((10, 4, box, 0.9), (10, 4, beside, 0.8))
-    assert duplicate_rate(truth, rows(*twice)) == 0.5
-    assert duplicate_rate(truth, rows(twice[0], (10, 4, beside, 0.29))) == 0  # too low a score
-    assert duplicate_rate(truth, rows(twice[0], (10, 9, beside, 0.8))) == 0  # another class
-    assert duplicate_rate(truth, rows(twice[0], (11, 4, beside, 0.8))) == 0  # another image
-    assert duplicate_rate(truth, rows(twice[0], (10, 4, [10, 10, 40, 15], 0.8))) == 0  # of nothing
-    assert duplicate_rate(truth, rows(*twice, (10, 4, [12, 12, 40, 38], 0.7))) == 1.0
+@pytest.mark.parametrize("seed", range(4))
+def test_what_users_feel_against_plain_loops(seed: int) -> None:
+    content, found = random_case(seed)
+    result, own = evaluate(Truth(content), found), oracle.as_dicts(found.tolist())
+    kept = oracle.usable(content, own)
+    assert kept is not None
+    assert 0 < kept[1] < 1
+    assert result["duplicate_rate"] == pytest.approx(oracle.duplicate_rate(content, own))
+    found_there = result["usable_score"], result["usable_recall"], result["usable_precision"]
+    assert found_there == pytest.approx((kept[0], 100 * kept[1], 100 * kept[2]), abs=1e-4)
+    assert result["calibration_error"] == pytest.approx(oracle.calibration_error(content, own), abs=1e-4)
+
+
+def test_nothing_usable_is_a_recall_of_zero() -> None:
+    box = [5.0, 5, 20, 20]
+    result = evaluate(Truth(truth_json([(10, 4, box)])), rows((10, 4, box, 0.9), (10, 4, box, 0.9)))
+    assert (result["usable_recall"], result["usable_precision"], result["usable_score"]) == (0.0, None, None)
+    assert result["calibration_error"] == pytest.approx(0.4)
+    empty = evaluate(Truth(truth_json([])), np.zeros((0, 7)))
+    assert (empty["usable_recall"], empty["calibration_error"], empty["AP_crowded"]) == (None, None, None)

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.coco_metrics import ground_truth
 from evaluation.ranking import ranking, spearman
+from evaluation.truth import Truth
 
 
 def scene(boxes: list[tuple[int, int, list[float]]], crowd: tuple[int, ...] = ()) -> Any:
     """A truth of (image, category, xywh)."""
-    return ground_truth(
+    return Truth(
         {
             "images": [{"id": image, "width": 99, "height": 99, "file_name": f"{image}"} for image in (1, 2)],
             "categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}],

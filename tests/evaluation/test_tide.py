@@ -1,6 +1,6 @@
 """Each kind of error by hand, and all of them against plain loops.
 
-Shape legend: N detections, rows as in engine.coco_metrics.
+Shape legend: D detections, rows as in evaluation.overlaps.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation.coco_metrics import ground_truth
 from evaluation.tide import KINDS, installed, tide
+from evaluation.truth import Truth
 from tests.oracles.tide import WRONG, oracle
 
 pytestmark = pytest.mark.skipif(not installed(), reason="hotcoco is absent")
@@ -56,7 +56,7 @@ BOTH_FOUND = (10, 4, NEAR, 0.5), (11, 9, NEAR, 0.5)
     ],
 )
 def test_each_kind_by_hand(kind: str, found: list[Any], base: float, won: float) -> None:
-    result = tide(ground_truth(content(CAT, DOG)), rows(*found))
+    result = tide(Truth(content(CAT, DOG)), rows(*found))
     assert result["counts"] == {name: int(name == kind) for name in KINDS}
     assert result["AP50"] == pytest.approx(base)
     assert result["won"] == pytest.approx({name: won if name == kind else 0.0 for name in KINDS})
@@ -64,17 +64,17 @@ def test_each_kind_by_hand(kind: str, found: list[Any], base: float, won: float)
 
 def test_what_is_missed() -> None:
     found = rows(*BOTH_FOUND)
-    result = tide(ground_truth(content(CAT, DOG, (11, 4, FAR))), found)
+    result = tide(Truth(content(CAT, DOG, (11, 4, FAR))), found)
     # Cats are found to a recall of a half (51 of 101 points), dogs to 1.
     assert result["AP50"] == pytest.approx((100 * 51 / 101 + 100) / 2)
     assert result["won"] == pytest.approx(dict.fromkeys(KINDS, 0.0) | {"missed": 100 - result["AP50"]})
     assert result["false_negatives"] == pytest.approx(result["won"]["missed"])
     # A class of which nothing is found counts with an AP of 0 in any case.
-    assert tide(ground_truth(content(CAT, DOG)), found[1:])["won"]["missed"] == 0
+    assert tide(Truth(content(CAT, DOG)), found[1:])["won"]["missed"] == 0
 
 
 def test_a_duplicate_costs_what_it_pushes_down() -> None:
-    truth = ground_truth(content(CAT, (11, 4, BOX)))
+    truth = Truth(content(CAT, (11, 4, BOX)))
     found = rows((10, 4, BOX, 0.9), (10, 4, NEAR, 0.8), (11, 4, BOX, 0.7))
     result = tide(truth, found)
     # Precision is 1 up to a recall of a half (51 of 101 points) and 2/3 above.
@@ -88,16 +88,16 @@ def test_what_lies_in_a_crowd_is_no_error() -> None:
     truth = content(CAT, DOG, (10, 4, [250.0, 250, 140, 140]))
     truth["annotations"][2]["iscrowd"] = 1
     inside, beside = (10, 4, [260.0, 260, 30, 30], 0.9), (10, 9, [10.0, 10, 30, 30], 0.8)
-    result = tide(ground_truth(truth), rows(inside, beside, *BOTH_FOUND))
+    result = tide(Truth(truth), rows(inside, beside, *BOTH_FOUND))
     assert result["counts"] == dict.fromkeys(KINDS, 0) | {"background": 1}
     assert result["AP50"] == pytest.approx(75)
 
 
 def test_nothing_found_and_nothing_there() -> None:
-    none = tide(ground_truth(content(CAT, DOG)), np.zeros((0, 7)))
+    none = tide(Truth(content(CAT, DOG)), np.zeros((0, 7)))
     assert none["AP50"] == 0
     assert none["counts"] == {kind: 2 * (kind == "missed") for kind in KINDS}
-    assert tide(ground_truth(content()), rows(BOTH_FOUND[0]))["counts"]["background"] == 1
+    assert tide(Truth(content()), rows(BOTH_FOUND[0]))["counts"]["background"] == 1
 
 
 def scene(seed: int) -> tuple[dict[str, Any], np.ndarray]:
@@ -123,7 +123,7 @@ def scene(seed: int) -> tuple[dict[str, Any], np.ndarray]:
 @given(seed=st.integers(0, 2**32 - 1))
 def test_all_kinds_against_plain_loops(seed: int) -> None:
     truth, found = scene(seed)
-    expected, result = oracle(truth, found), tide(ground_truth(truth), found)
+    expected, result = oracle(truth, found), tide(Truth(truth), found)
     assert result["counts"] == expected["counts"]
     assert result["AP50"] == pytest.approx(expected["AP50"], abs=1e-9)
     assert result["won"] == pytest.approx(expected["won"], abs=1e-9)

@@ -10,8 +10,10 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from data.shapes.dataset import ShapesDataset
-from engine.evaluator import SELECTIONS, Evaluation
-from evaluation.coco_metrics import Rows, evaluate, ground_truth
+from engine.evaluator import Evaluation
+from evaluation.coco_metrics import evaluate
+from evaluation.results import SELECTIONS
+from evaluation.truth import Floats, Truth
 from tests.helpers.tiny_run import TINY_RUN
 
 IMAGES, SIZE = 12, 64
@@ -33,7 +35,7 @@ def write_run(composed: Any, root: Path, *words: str, noise: float = 0.05, copie
     rng = np.random.default_rng(config.seed)
     free = detections(rng, truth, noise, copies)
     rows = {"nms": free[: len(free) // copies], "nms_free": free}
-    index = ground_truth(truth)
+    index = Truth(truth)
     summary: dict[str, Any] = {name: evaluate(index, rows[name]) for name in SELECTIONS}
     summary["gap"] = round(summary["nms"]["AP"] - summary["nms_free"]["AP"], 4)
     summary |= {"images": IMAGES, "unreadable": 0, "inference_seconds": 0.6, "seconds": 1.0}
@@ -44,7 +46,7 @@ def write_run(composed: Any, root: Path, *words: str, noise: float = 0.05, copie
     return path
 
 
-def detections(rng: np.random.Generator, truth: dict[str, Any], noise: float, copies: int) -> Rows:
+def detections(rng: np.random.Generator, truth: dict[str, Any], noise: float, copies: int) -> Floats:
     """The truths moved, the first copy of each before all second ones."""
     rows = []
     for copy in range(copies):

@@ -16,10 +16,11 @@ from omegaconf import OmegaConf
 
 from errors import UsageError
 from evaluation.bootstrap import Difference, Floats, difference, resampled
-from evaluation.coco_metrics import ground_truth
 from evaluation.matching import match
+from evaluation.results import PREDICTIONS, read_results
+from evaluation.truth import Truth
 from tools.compare.groups import OF_ASSIGNER, Group, Section, differing
-from tools.compare.runs import PREDICTIONS, FinishedRun, predictions
+from tools.compare.runs import FinishedRun
 
 PARALLEL_FROM = 1000  # images; below, processes take longer to start than to count
 ROUNDING = 1e-3  # of AP in eval.json
@@ -111,13 +112,15 @@ def _resampled(
 ) -> Floats:
     """AP of one run on the set itself and on each draw."""
     run, selection = task
-    results = predictions(run, selection)
-    strange = {result["image_id"] for result in results} - {image["id"] for image in truth_json["images"]}
-    ap_R = resampled(match(ground_truth(truth_json), results), resamples, seed) if not strange else [-1.0]
+    truth, file = Truth(truth_json), run.path / PREDICTIONS[selection]
     stored = run.result[selection]["AP"]
-    if strange or (stored is not None and abs(ap_R[0] - stored) > ROUNDING):
+    changed = f"has the data changed? python eval.py run={run.path} evaluates anew"
+    try:
+        ap_U = resampled(match(truth, read_results(file, truth)), resamples, seed)
+    except UsageError as error:
+        raise UsageError(f"{error}; {changed}") from error
+    if stored is not None and abs(ap_U[0] - stored) > ROUNDING:
         raise UsageError(
-            f"{run.path / PREDICTIONS[selection]} and the truths do not give the AP of {stored} that "
-            f"eval.json holds: has the data changed? python eval.py run={run.path} evaluates anew"
+            f"{file} and the ground truth do not give the AP of {stored} that eval.json holds: {changed}"
         )
-    return np.asarray(ap_R)
+    return ap_U

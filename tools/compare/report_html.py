@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.bootstrap import Difference
+from evaluation.results import SELECTIONS
 from tools.compare.commands import commands
 from tools.compare.groups import Group, Section, mean_ap
 from tools.compare.intervals import Pair, best
 from tools.compare.report_chart import COLORS, gap_chart, interval_bar
 from tools.compare.report_curves import charts
-from tools.compare.report_table import DETAILS, MAIN, METRICS, SELECTIONS, recipe, seeds
+from tools.compare.report_table import DETAILS, MAIN, METRICS, recipe, seeds
 from tools.compare.report_text import INTERVAL_NOTE, MEASURE_NOTE, Compared, also_text
 from tools.compare.runs import FinishedRun
 

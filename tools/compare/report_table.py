@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from evaluation.results import SELECTIONS
 from tools.compare.groups import Group, Spread
 from tools.compare.runs import FinishedRun
 
-SELECTIONS = {"nms": "NMS", "nms_free": "NMS-free"}
 METRICS = {
     "AP50": "AP50",
     "AP75": "AP75",

@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from evaluation.bootstrap import Difference
+from evaluation.results import SELECTIONS
 from tools.compare.commands import commands
 from tools.compare.groups import Section
 from tools.compare.intervals import Pair
-from tools.compare.report_table import ALL, DETAILS, MAIN, METRICS, SELECTIONS, recipe, seeds
+from tools.compare.report_table import ALL, DETAILS, MAIN, METRICS, recipe, seeds
 
 Compared = Mapping[str, Sequence[Pair]]  # by the title of a section
 INTERVAL_NOTE = (

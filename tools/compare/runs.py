@@ -14,8 +14,7 @@ from omegaconf import OmegaConf
 
 from engine.run import read_config
 from errors import UsageError
-
-PREDICTIONS = {"nms": "predictions_nms.json", "nms_free": "predictions.json"}
+from evaluation.results import PREDICTIONS
 
 
 @dataclass(frozen=True)
@@ -102,12 +101,6 @@ def read(path: Path) -> FinishedRun:
     if not all(isinstance(result.get(name), dict) for name in PREDICTIONS):
         raise UsageError(f"{path / 'eval.json'} holds no result: python eval.py run={path} writes it anew")
     return FinishedRun(path, config, result, tuple(_lines(path / "metrics.jsonl")))
-
-
-def predictions(run: FinishedRun, selection: str) -> list[dict[str, Any]]:
-    """The stored detections of "nms" or "nms_free", in COCO's results format."""
-    found: list[dict[str, Any]] = _json(run.path / PREDICTIONS[selection])
-    return found
 
 
 def _unfinished(path: Path) -> str | None:

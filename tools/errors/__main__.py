@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from omegaconf import OmegaConf
-from pycocotools.coco import COCO
 from rich.console import Console
 from rich.table import Table
 
@@ -23,14 +21,13 @@ from command_line import option, run
 from engine.run import read_config, write_text
 from engine.setup import build_dataset
 from errors import UsageError
-from evaluation.coco_backends import Rows
-from evaluation.coco_metrics import ground_truth
-from evaluation.error_analysis import MOST_DUPLICATES, analyse
+from evaluation.error_analysis import analyse
+from evaluation.outcomes import MOST_DUPLICATES
+from evaluation.results import PREDICTIONS, SELECTIONS, read_results
 from evaluation.tide import KINDS, MISSING
+from evaluation.truth import Floats, Truth
 from tools.errors.picture import errors_figure
 from tools.visualize.pictures import save
-
-FILES = {"nms": "predictions_nms.json", "nms_free": "predictions.json"}
 
 
 @dataclass
@@ -64,45 +61,22 @@ def analyse_run(directory: Path, console: Console) -> dict[str, Any]:
     return result
 
 
-def load(directory: Path) -> tuple[COCO, dict[str, Rows]]:
+def load(directory: Path) -> tuple[Truth, dict[str, Floats]]:
     """The truths of a run's validation set, and its detections by selection.
 
     Raises:
         UsageError: as `analyse_run`.
     """
     config = read_config(directory)
-    absent = [name for name in FILES.values() if not (directory / name).is_file()]
+    absent = [name for name in PREDICTIONS.values() if not (directory / name).is_file()]
     if absent:
         raise UsageError(
             f"{directory} has no {' and no '.join(absent)}: finish the run, or evaluate it by "
             f"python eval.py run={directory}"
         )
     OmegaConf.resolve(config)
-    truth = ground_truth(build_dataset(config.data, "val", config.seed).coco_json())
-    return truth, {name: read_predictions(directory / file, truth) for name, file in FILES.items()}
-
-
-def read_predictions(file: Path, truth: COCO) -> Rows:
-    """Detections in COCO's results format as rows.
-
-    Raises:
-        UsageError: if it is not such a file, or names images or categories that the truth has not.
-    """
-    try:
-        content = json.loads(file.read_text())
-        rows_N7 = np.array(
-            [[d["image_id"], *d["bbox"], d["score"], d["category_id"]] for d in content], dtype=np.float64
-        ).reshape(-1, 7)
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{file} is damaged, it holds no COCO results ({error}): evaluate anew") from error
-    for column, known, what in ((0, truth.imgs, "image"), (6, truth.cats, "category")):
-        unknown = sorted(set(rows_N7[:, column].astype(int).tolist()) - set(known))
-        if unknown:
-            raise UsageError(
-                f"{file} has detections of {what} {unknown[0]}, which the run's data has not: "
-                "the data changed since; evaluate anew"
-            )
-    return rows_N7
+    truth = Truth(build_dataset(config.data, "val", config.seed).coco_json())
+    return truth, {name: read_results(directory / file, truth) for name, file in PREDICTIONS.items()}
 
 
 def error_table(result: Mapping[str, Any], title: str) -> Table:
@@ -110,7 +84,7 @@ def error_table(result: Mapping[str, Any], title: str) -> Table:
     pair = result["nms"], result["nms_free"]
     table = Table(title=title)
     table.add_column("")
-    for heading in ("NMS", "NMS-free"):
+    for heading in SELECTIONS.values():
         table.add_column(heading, justify="right")
     if all(one["tide"] for one in pair):
         table.add_row("AP50", *(f"{one['tide']['AP50']:.1f}" for one in pair), end_section=True)

@@ -9,11 +9,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from evaluation.error_analysis import MOST_DUPLICATES
+from evaluation.outcomes import MOST_DUPLICATES
+from evaluation.results import SELECTIONS
 from evaluation.tide import KINDS
 from tools.visualize.pictures import DPI, WIDTH
 
-TITLES = {"nms": "NMS", "nms_free": "NMS-free"}
 COLORS = {"nms": "#0072b2", "nms_free": "#e69f00"}
 OUTCOMES = {"certain": "#009e73", "duplicate": "#cc3377", "false": "#9a9a9a"}
 LINES = {"0.5": "-", "0.75": "--"}
@@ -25,7 +25,7 @@ def errors_figure(result: Mapping[str, Any], name: str) -> Figure:
     panels = figure.subplots(2, 2)
     _kinds(panels[0][0], result)
     _curves(panels[0][1], result)
-    for ax, selection in zip(panels[1], TITLES, strict=True):
+    for ax, selection in zip(panels[1], SELECTIONS, strict=True):
         _scores(ax, selection, result[selection])
     top = max(10, *(ax.get_ylim()[1] for ax in panels[1]))
     for ax in panels[1]:
@@ -40,13 +40,13 @@ def errors_figure(result: Mapping[str, Any], name: str) -> Figure:
 
 def _kinds(ax: Axes, result: Mapping[str, Any]) -> None:
     ax.set_title("AP50 won without the errors of one kind", fontsize=13)
-    if any(result[selection]["tide"] is None for selection in TITLES):
+    if any(result[selection]["tide"] is None for selection in SELECTIONS):
         ax.text(0.5, 0.5, "needs hotcoco", ha="center", va="center", transform=ax.transAxes, fontsize=12)
         ax.set_xticks([])
         ax.set_yticks([])
         return
     place = np.arange(len(KINDS))
-    for row, (selection, title) in enumerate(TITLES.items()):
+    for row, (selection, title) in enumerate(SELECTIONS.items()):
         won = list(result[selection]["tide"]["won"].values())
         label = f"{title}, AP50 {result[selection]['tide']['AP50']:.1f}"
         bars = ax.barh(place + (row - 0.5) * 0.4, won, 0.38, color=COLORS[selection], label=label)
@@ -59,7 +59,7 @@ def _kinds(ax: Axes, result: Mapping[str, Any]) -> None:
 
 
 def _curves(ax: Axes, result: Mapping[str, Any]) -> None:
-    for selection, title in TITLES.items():
+    for selection, title in SELECTIONS.items():
         for iou, precision in result[selection]["curves"].items():
             recall = np.linspace(0, 1, len(precision))
             label = f"{title}, IoU {iou}"
@@ -81,7 +81,7 @@ def _scores(ax: Axes, selection: str, one: Mapping[str, Any]) -> None:
         threshold = one["usable"]["threshold"]
         label = f"≤ {MOST_DUPLICATES} duplicates per object: {threshold:.2f}"
         ax.axvline(threshold, color="black", linestyle=":", linewidth=1.5, label=label)
-    ax.set_title(f"Scores, {TITLES[selection]}", fontsize=13)
+    ax.set_title(f"Scores, {SELECTIONS[selection]}", fontsize=13)
     ax.set(xlabel="score", ylabel="detections (log)", xlim=(0, 1))
     _legend_below(ax)
 

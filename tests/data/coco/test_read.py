@@ -16,7 +16,7 @@ from data.coco import read
 from data.coco.dataset import CocoDataset
 from data.coco.read import read_annotations
 from errors import UsageError
-from evaluation.coco_metrics import ground_truth
+from evaluation.truth import Truth
 
 STRANGE: tuple[Any, ...] = (
     None, True, -1, 0, 3, 1.5, 10**30, -(2**63) - 1, float("inf"), float("-inf"), float("nan"), 1e308, "",
@@ -53,7 +53,7 @@ def test_a_file_with_any_strange_value_is_read_or_explained(tiny_coco: Path) -> 
         try:
             data = CocoDataset(tiny_coco / "train2017", file)
             assert len(list(data)) == len(data)
-            ground_truth(data.coco_json())
+            Truth(data.coco_json())
         except UsageError as error:
             messages.append(str(error))
     assert 100 < len(messages) < 240

@@ -168,10 +168,10 @@ def test_predictions_that_do_not_fit_are_refused(runs: Path, tmp_path: Path) -> 
     file = runs / "shapes-fcos_lcnet-o2f-seed1" / "predictions_nms.json"
     stored = json.loads(file.read_text())
     file.write_text(json.dumps(stored[:-9]))
-    with pytest.raises(UsageError, match=r"predictions_nms\.json and the truths do not give the AP of"):
+    with pytest.raises(UsageError, match=r"predictions_nms\.json and the ground truth do not give the AP of"):
         made(runs, tmp_path / "report")
     file.write_text(json.dumps([{**stored[0], "image_id": 999}]))
-    with pytest.raises(UsageError, match=r"predictions_nms\.json and the truths"):
+    with pytest.raises(UsageError, match=r"predictions_nms\.json has detections of image 999"):
         made(runs, tmp_path / "report")
 
 

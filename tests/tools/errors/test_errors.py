@@ -1,6 +1,6 @@
 """The analysis of a run by hand, on random detections, and from files to files.
 
-Shape legend: N detections, rows as in engine.coco_metrics.
+Shape legend: D detections, rows as in evaluation.overlaps.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from engine.setup import build_dataset
 from evaluation import error_analysis
-from evaluation.coco_metrics import CERTAIN, DUPLICATE, FALSE, IGNORED, coco_results, evaluate, ground_truth
-from evaluation.error_analysis import MOST_DUPLICATES, analyse, curves, histogram, usable
+from evaluation.coco_metrics import evaluate
+from evaluation.error_analysis import analyse, curves, histogram
+from evaluation.outcomes import CERTAIN, DUPLICATE, FALSE
+from evaluation.results import encode
 from evaluation.tide import KINDS, MISSING, installed
+from evaluation.truth import Truth
 from tools.errors.__main__ import analyse_run, error_table, main
 from tools.errors.picture import errors_figure
 
@@ -48,46 +49,6 @@ def detections(count: int, copies: int) -> np.ndarray:
     return np.array(found, dtype=float)
 
 
-def test_the_usable_threshold_by_hand() -> None:
-    score_N = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3])
-    outcome_N = np.array([CERTAIN, FALSE, DUPLICATE, CERTAIN, IGNORED, DUPLICATE, CERTAIN])
-    # Of 20 objects one duplicate is allowed: down to the score above the second.
-    assert usable(score_N, outcome_N, 20) == {
-        "threshold": 0.5, "duplicates": 0.05, "recall": 0.1, "precision": 0.5,
-    }  # fmt: skip
-    assert usable(score_N, outcome_N, 19) == {
-        "threshold": 0.8, "duplicates": 0.0, "recall": 1 / 19, "precision": 0.5,
-    }  # fmt: skip
-    everything = usable(score_N, outcome_N, 40)
-    assert everything is not None
-    assert (everything["threshold"], everything["recall"]) == (0.3, 3 / 40)
-
-
-def test_there_may_be_no_usable_threshold() -> None:
-    assert usable(np.array([0.5, 0.5]), np.array([CERTAIN, DUPLICATE]), 1) is None  # the scores tie
-    assert usable(np.zeros(0), np.zeros(0, dtype=int), 1) is None
-    assert usable(np.array([0.5]), np.array([FALSE]), 0) is None
-
-
-@settings(max_examples=100, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), truths=st.integers(1, 60))
-def test_no_lower_threshold_is_usable(seed: int, truths: int) -> None:
-    rng = np.random.default_rng(seed)
-    score_N, outcome_N = rng.integers(1, 12, 40) / 12, rng.choice(4, 40, p=[0.3, 0.4, 0.2, 0.1])
-    found = usable(score_N, outcome_N, truths)
-    duplicates = {t: (outcome_N[score_N >= t] == DUPLICATE).sum() / truths for t in np.unique(score_N)}
-    fine = [t for t, rate in duplicates.items() if rate <= MOST_DUPLICATES]
-    if not fine:
-        assert found is None
-        return
-    assert found is not None
-    assert found["threshold"] == min(fine)
-    kept_N = outcome_N[score_N >= min(fine)]
-    assert found["duplicates"] == pytest.approx(duplicates[min(fine)])
-    assert found["recall"] == pytest.approx((kept_N == CERTAIN).sum() / truths)
-    assert found["precision"] == pytest.approx((kept_N == CERTAIN).sum() / max(1, (kept_N != IGNORED).sum()))
-
-
 def test_histograms_count_each_outcome() -> None:
     found = histogram(
         np.array([0.02, 0.51, 0.52, 0.97, 1.0]), np.array([FALSE, CERTAIN, DUPLICATE, CERTAIN, CERTAIN])
@@ -103,7 +64,7 @@ def test_the_mean_of_a_curve_is_ap() -> None:
     rng = np.random.default_rng(0)
     found = detections(20, 3)
     found[:, 1:5] += rng.normal(0, 16, (80, 4))
-    truth = ground_truth(truth_json(20))
+    truth = Truth(truth_json(20))
     result, expected = curves(truth, found), evaluate(truth, found)
     assert 0 < expected["AP75"] < expected["AP50"] < 100
     assert 100 * np.mean(result["0.5"]) == pytest.approx(expected["AP50"], abs=1e-4)
@@ -112,11 +73,11 @@ def test_the_mean_of_a_curve_is_ap() -> None:
 
 def test_without_truths_there_is_no_curve() -> None:
     content = truth_json(2) | {"annotations": []}
-    assert curves(ground_truth(content), detections(2, 1)) == {"0.5": [], "0.75": []}
+    assert curves(Truth(content), detections(2, 1)) == {"0.5": [], "0.75": []}
 
 
 def test_duplicates_are_what_a_run_without_nms_loses() -> None:
-    truth = ground_truth(truth_json(20))
+    truth = Truth(truth_json(20))
     result = analyse(truth, {"nms": detections(20, 0), "nms_free": detections(20, 2)})
     assert sum(result["nms_free"]["histogram"]["duplicate"]) == 40
     expected = {"threshold": 0.5, "duplicates": 0.05, "recall": 1.0, "precision": 20 / 21}
@@ -136,8 +97,8 @@ def run(tiny_run: Compose, tmp_path: Path) -> tuple[Path, int]:
     twice = np.concatenate((once, once * [1, 1, 1, 1, 1, 0.5, 1]))
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
-    (tmp_path / "one" / "predictions.json").write_text(json.dumps(coco_results(twice)))
-    (tmp_path / "one" / "predictions_nms.json").write_text(json.dumps(coco_results(once)))
+    (tmp_path / "one" / "predictions.json").write_bytes(encode(twice))
+    (tmp_path / "one" / "predictions_nms.json").write_bytes(encode(once))
     return tmp_path / "one", len(truth)
 
 
@@ -166,7 +127,7 @@ def test_without_hotcoco_the_rest_is_there(run: tuple[Path, int], monkeypatch: p
 
 def test_the_picture_and_the_table_stand_nothing_found() -> None:
     empty = np.zeros((0, 7))
-    result = analyse(ground_truth(truth_json(2)), {"nms": empty, "nms_free": empty})
+    result = analyse(Truth(truth_json(2)), {"nms": empty, "nms_free": empty})
     figure = errors_figure(result, "nothing")
     figure.canvas.draw()
     assert [ax.get_title() for ax in figure.axes][1:] == [
@@ -190,8 +151,8 @@ def damage_other_format(directory: Path) -> None:
 
 
 def damage_other_data(directory: Path) -> None:
-    found = coco_results(np.array([[999, 1, 2, 3, 4, 0.5, 1]]))
-    (directory / "predictions.json").write_text(json.dumps(found))
+    found = encode(np.array([[999, 1, 2, 3, 4, 0.5, 1]]))
+    (directory / "predictions.json").write_bytes(found)
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,5 @@
-"""The detector: backbone, neck, head, criterion and the selection of detections."""
+"""The detector: backbone, neck, head, criterion selection of detections; `load` reads a trained one."""
+
+from detector.trained import load
+
+__all__ = ["load"]

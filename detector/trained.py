@@ -1,0 +1,103 @@
+"""A trained detector from its checkpoint alone: no data set is needed.
+
+    from detector import load
+
+    model = load("runs/NAME/best.pt")
+    found = model.predict("photograph.jpg")
+    found.boxes_N4, found.scores_N, found.names
+
+Shape legend: B images, H and W of the canvas.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from detector.decode import decode
+from detector.detector import Detector, build_detector
+from detector.select import best_candidates, suppress
+from errors import UsageError
+from inference.predictor import Predictor, Raw
+from inference.record import Record, read_record
+
+
+def load(path: str | Path, device: torch.device | str = "auto") -> Predictor:
+    """The detector of a checkpoint (last.pt or best.pt of a run), ready to predict.
+
+    Args:
+        device: "auto" is the GPU where there is one.
+
+    Raises:
+        UsageError: if the file is no checkpoint, its weights do not fit its model, or it lacks the
+            preprocessing record.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    network, record = read_checkpoint(Path(path))
+    return predictor(network, record, torch.device(device), str(path))
+
+
+def predictor(network: Detector, record: Record, device: torch.device, source: str) -> Predictor:
+    """A network and its record as what predicts."""
+    network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    return Predictor(record, partial(_detect, network, record, device), source=source)
+
+
+def read_checkpoint(path: Path) -> tuple[Detector, Record]:
+    """The network of a checkpoint with its weights, on the CPU, and its preprocessing record.
+
+    Raises:
+        UsageError: as `load`.
+    """
+    if not path.is_file():
+        raise UsageError(f"no checkpoint at {path}: give the last.pt or best.pt of a run")
+    if path.stat().st_size == 0:
+        raise UsageError(f"{path} is no checkpoint: the file has zero bytes")
+    try:
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a file of anything makes torch.load raise nearly anything
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UsageError(f"{path} is no checkpoint: it is damaged or of another kind ({reason})") from error
+    if not isinstance(state, dict) or not {"config", "classes", "weights"} <= state.keys():
+        raise UsageError(f"{path} is not a checkpoint of this project: it was written by something else")
+    if "record" not in state:
+        raise UsageError(
+            f"{path} has no preprocessing record, it is of an older version: "
+            f"python -m tools.record checkpoint={path} adds it"
+        )
+    record = read_record(state["record"], path)
+    model = dict(state["config"]["model"])
+    model["backbone"] = {**model["backbone"], "weights": None}  # the checkpoint brings all weights
+    network = build_detector(model, len(record.classes))
+    try:
+        network.load_state_dict(state["weights"])
+    except RuntimeError as error:
+        raise UsageError(f"{path}: its weights do not fit its model: {error}") from error
+    return network, record
+
+
+@torch.inference_mode()
+def _detect(
+    network: Detector,
+    record: Record,
+    device: torch.device,
+    images_B3HW: np.ndarray,
+    size_B2: np.ndarray,
+    select: str,
+    score: float,
+) -> list[Raw]:
+    options = record.selection
+    outputs = network(torch.from_numpy(images_B3HW).to(device))
+    sizes = torch.from_numpy(size_B2)
+    found = best_candidates(decode(outputs), outputs.grid, score, options.candidates, sizes)
+    if select == "nms":
+        found = [suppress(detections, options.nms_iou) for detections in found]
+    return [
+        tuple(values.cpu().numpy() for values in (one.boxes_N4, one.scores_N, one.labels_N))
+        for one in (detections[: options.limit] for detections in found)
+    ]

@@ -97,7 +97,7 @@ def _detect(
     found = best_candidates(decode(outputs), outputs.grid, score, options.candidates, sizes)
     if select == "nms":
         found = [suppress(detections, options.nms_iou) for detections in found]
+    found = [detections[: options.limit] for detections in found]
     return [
-        tuple(values.cpu().numpy() for values in (one.boxes_N4, one.scores_N, one.labels_N))
-        for one in (detections[: options.limit] for detections in found)
+        (one.boxes_N4.cpu().numpy(), one.scores_N.cpu().numpy(), one.labels_N.cpu().numpy()) for one in found
     ]

@@ -142,7 +142,8 @@ class Predictor:
                 rows_of_shape[item.canvas_3HW.shape].append(row)
         for rows in rows_of_shape.values():
             items = [item for row in rows if isinstance(item := prepared[row], _Prepared)]
-            images_B3HW, size_B2 = (np.stack(part) for part in zip(*((i.canvas_3HW, i.size) for i in items)))
+            images_B3HW = np.stack([item.canvas_3HW for item in items])
+            size_B2 = np.array([item.size for item in items])
             # The candidates are those of the evaluation, whose threshold may act on the class probability.
             threshold = min(score, self.record.selection.score)
             raw = self.detect(images_B3HW, size_B2, select, threshold)

@@ -37,7 +37,7 @@ def random_detector(config: DictConfig, dataset: DetectionDataset, seed: int = 0
         logits_BPC = network.eval()(images).logits_BPC
         for module in outputs:
             module.weight.mul_(1.5 / logits_BPC.std())  # type: ignore[operator, union-attr]
-            nn.init.constant_(module.bias, -4.0)  # type: ignore[arg-type]
+            nn.init.constant_(module.bias, -3.0)  # type: ignore[arg-type]
     return network
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from command_line import option, run
-from data.coco.annotations import read_annotations
 from data.coco.categories import regrouped
+from data.coco.read import read_annotations
 from engine import checkpoint
 from engine.record import run_record
 from engine.setup import build_dataset

@@ -28,7 +28,7 @@ class Resize(Part, frozen=True):
     """The ratio is kept: the shorter side becomes `short`, unless the longer side would exceed `long`.
 
     Attributes:
-        rounding: of both sides to whole pixels; at least 1 pixel is left.
+        rounding: of both sides to whole pixels; at least 2 pixels are left.
         filter: how pixels are computed, see `inference.pixels.resized`.
     """
 
@@ -40,7 +40,7 @@ class Resize(Part, frozen=True):
     def size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) of an image of this size after resizing."""
         scale = min(self.short / min(height, width), self.long / max(height, width))
-        return max(1, round(height * scale)), max(1, round(width * scale))
+        return max(2, round(height * scale)), max(2, round(width * scale))
 
 
 class Padding(Part, frozen=True):

@@ -1,4 +1,4 @@
-"""Batches: padding, the order of an epoch, and the loaders.
+"""Batches: padding to one canvas, and the loaders of training and evaluation.
 
 Shape legend:
     B images of a batch, H and W of the padded canvas, G truths of the whole batch.
@@ -6,20 +6,20 @@ Shape legend:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from assigners.core.types import GroundTruth
 from data.sample import IGNORED, DetectionDataset, Sample
+from data.sampler import EpochSampler, Request
 from data.worker import end_with_reader_only
-from errors import UsageError
+
+Size = tuple[int, int]  # (height, width) in pixels
 
 # ImageNet's mean colour: padding becomes zero once the detector has normalised the image.
 PADDING_RGB = (124, 116, 104)
@@ -64,10 +64,14 @@ class Batch:
         return len(self.image_id_B)
 
 
-def collate(samples: Sequence[Sample], multiple: int = 32) -> Batch:
-    """Pads the images of a batch to one canvas whose sides are multiples of `multiple` pixels."""
+def collate(samples: Sequence[Sample], multiple: int = 32, beside: Sequence[Size] = ()) -> Batch:
+    """Pads the images of a batch to one canvas whose sides are multiples of `multiple` pixels.
+
+    Args:
+        beside: (height, width) of further images that the canvas has room for.
+    """
     sizes = [(sample.image.shape[1], sample.image.shape[2]) for sample in samples]
-    height, width = (-(-max(side) // multiple) * multiple for side in zip(*sizes, strict=True))
+    height, width = padded([*sizes, *beside], multiple)
     color = torch.tensor(PADDING_RGB, dtype=torch.uint8).view(1, 3, 1, 1)
     images_B3HW = color.expand(len(samples), 3, height, width).contiguous()
     for canvas, sample, (rows, columns) in zip(images_B3HW, samples, sizes, strict=True):
@@ -83,44 +87,18 @@ def collate(samples: Sequence[Sample], multiple: int = 32) -> Batch:
     )
 
 
+def padded(sizes: Sequence[Size], multiple: int) -> Size:
+    """The smallest canvas for images of these sizes whose sides are multiples of `multiple` pixels."""
+    height, width = (-(-max(side) // multiple) * multiple for side in zip(*sizes, strict=True))
+    return height, width
+
+
 def _boxes(samples: Sequence[Sample], ignored: bool) -> GroundTruth:
     """The truths of a batch, or its ignored regions."""
     rows = [(sample.labels_N == IGNORED) == ignored for sample in samples]
     return GroundTruth.from_list(
         [(s.boxes_N4[row_N], s.labels_N[row_N]) for s, row_N in zip(samples, rows, strict=True)]
     )
-
-
-class EpochSampler(Sampler[list[tuple[int, int]]]):
-    """The batches of one epoch as lists of (epoch, index), in an order that depends on (seed, epoch) only.
-
-    With several ranks, each takes its own batches of the common order. Images that do not fill a batch on
-    every rank sit the epoch out, unless there is not even one such batch: then it is a smaller one.
-    """
-
-    def __init__(self, images: int, batch_size: int, seed: int, rank: int = 0, ranks: int = 1) -> None:
-        if batch_size < 1 or images < ranks:
-            raise UsageError(
-                f"{images} images, batches of {batch_size}, {ranks} processes: nothing to do for one"
-            )
-        self.images, self.batch_size, self.seed, self.rank, self.ranks = images, batch_size, seed, rank, ranks
-        self.epoch, self.start = 0, 0
-
-    def set(self, epoch: int, start: int = 0) -> None:
-        """Which epoch comes next, and how many of its batches were seen before an interruption."""
-        self.epoch, self.start = epoch, start
-
-    def __len__(self) -> int:
-        """Batches of a whole epoch on this rank."""
-        return max(1, self.images // (self.batch_size * self.ranks))
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        key = np.random.SeedSequence((self.seed, self.epoch))
-        order = np.random.Generator(np.random.PCG64(key)).permutation(self.images)
-        mine = order[self.rank :: self.ranks].tolist()
-        for batch in range(self.start, len(self)):
-            indices = mine[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield [(self.epoch, index) for index in indices]
 
 
 class TrainLoader:
@@ -147,10 +125,16 @@ def train_loader(
     multiple: int = 32,
     rank: int = 0,
     ranks: int = 1,
+    accumulate: int = 1,
 ) -> TrainLoader:
-    """Shuffled batches of `batch_size` images for each of `ranks` processes."""
-    sampler = EpochSampler(len(dataset), batch_size, seed, rank, ranks)
-    return TrainLoader(_loader(dataset, workers, seed, multiple, batch_sampler=sampler), sampler)
+    """Shuffled batches of `batch_size` images for each of `ranks` processes.
+
+    The canvas of a batch has room for all images of its step: those of all processes and of the `accumulate`
+    batches whose gradients are added up. So it is the same for any number of processes.
+    """
+    portrait_I = dataset.size_I2[:, 0] > dataset.size_I2[:, 1]
+    sampler = EpochSampler(portrait_I, batch_size, seed, rank, ranks, accumulate)
+    return TrainLoader(_loader(dataset, workers, seed, multiple, sampler), sampler)
 
 
 def eval_loader(
@@ -161,27 +145,58 @@ def eval_loader(
     rank: int = 0,
     ranks: int = 1,
 ) -> DataLoader[Any]:
-    """Every image once, in order; rank r of several takes the batches r, r + ranks and so on of that order.
+    """Every image once, in batches of one padded size; rank r takes the batches r, r + ranks and so on.
 
-    So an image has the same neighbours, and the same canvas, whatever the number of processes.
+    So the canvas of an image depends on nothing but the image, and neither do its detections.
     """
-    starts = range(rank * batch_size, len(dataset), ranks * batch_size)
-    batches = [list(range(start, min(start + batch_size, len(dataset)))) for start in starts]
-    return _loader(dataset, workers, 0, multiple, batch_sampler=batches)
+    canvas: dict[Size, Size] = {}  # of each size before the transform, which evaluation resizes alike
+    groups: dict[Size, list[int]] = {}
+    for index, (height, width) in enumerate(dataset.size_I2.tolist()):
+        if (height, width) not in canvas:
+            rows, columns = dataset.planned(index).image.shape[1:]
+            canvas[height, width] = padded([(rows, columns)], multiple)
+        groups.setdefault(canvas[height, width], []).append(index)
+    batches = [
+        group[start : start + batch_size]
+        for group in groups.values()
+        for start in range(0, len(group), batch_size)
+    ]
+    requests = [Request(indices) for indices in sorted(batches)[rank::ranks]]
+    return _loader(dataset, workers, 0, multiple, requests)
+
+
+class _Batches:
+    """The batches of a data set by request, for DataLoader."""
+
+    def __init__(self, dataset: DetectionDataset, multiple: int) -> None:
+        self._dataset, self._multiple = dataset, multiple
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitems__(self, request: Request) -> Batch:
+        """DataLoader calls this with what its batch sampler gives."""
+        samples = [self._dataset[index] for index in request.own]
+        shapes = (self._dataset.planned(index).image.shape for index in request.beside)
+        return collate(samples, self._multiple, [(shape[1], shape[2]) for shape in shapes])
+
+
+def _same(batch: Any) -> Any:
+    return batch
 
 
 def _loader(
-    dataset: DetectionDataset, workers: int, seed: int, multiple: int, **order: Any
+    dataset: DetectionDataset, workers: int, seed: int, multiple: int, requests: Iterable[Request]
 ) -> DataLoader[Any]:
     # DataLoader itself limits each worker to one torch thread. Its own generator keeps it from drawing from
     # the global one, which would make a continued run differ from an uninterrupted one.
     return DataLoader(
-        dataset,  # type: ignore[arg-type]  # a map-style data set by its methods, not by inheritance
+        _Batches(dataset, multiple),  # type: ignore[arg-type]  # a data set by its methods
+        batch_sampler=requests,  # type: ignore[arg-type]  # a request stands for the indices of a batch
         num_workers=workers,
-        collate_fn=partial(collate, multiple=multiple),
+        collate_fn=_same,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=workers > 0,
         generator=torch.Generator().manual_seed(seed),
         worker_init_fn=end_with_reader_only,
-        **order,
     )

@@ -54,6 +54,18 @@ class DetectionDataset(Protocol):
     @property
     def category_ids(self) -> tuple[int, ...]: ...
 
+    @property
+    def size_I2(self) -> np.ndarray:
+        """(height, width) of each image before the transform."""
+        ...
+
+    def planned(self, index: Index, /) -> Sample:
+        """The sample of `index` with its image on the meta device: its size and boxes without any pixel.
+
+        An image that cannot be decoded is not found out.
+        """
+        ...
+
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: Index, /) -> Sample: ...

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import chain, zip_longest
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,7 @@ class Evaluator:
     ) -> None:
         self._dataset, self._loader, self._device, self._bf16 = dataset, loader, device, bf16
         self._truth = Truth(dataset.coco_json())
+        self._place = {image["id"]: place for place, image in enumerate(self._truth.dataset["images"])}
         most = max(self._truth.objects_of.values(), default=0)
         if most > max(LIMITS[-1], options["limit"]):
             log.warning(
@@ -112,8 +113,8 @@ class Evaluator:
                 progress()
         model.train(was_training)
         rows = {
-            name: {selection: in_order(distributed.gather(parts)) for selection, parts in selections.items()}
-            for name, selections in found.items()
+            name: {selection: self._in_order(distributed.gather(parts)) for selection, parts in own.items()}
+            for name, own in found.items()
         }
         unreadable = sum(distributed.gather(unreadable))
         inference = time.perf_counter() - start
@@ -182,6 +183,12 @@ class Evaluator:
         sizes = [sum(map(len, detections)) for detections in found.values()]
         return dict(zip(found, np.split(rows_D7, np.cumsum(sizes)[:-1]), strict=True))
 
+    def _in_order(self, shares: list[list[Floats]]) -> Floats:
+        """The rows of all ranks in the order of the data set, whatever batches the images were in."""
+        rows_D7 = np.concatenate([np.zeros((0, 7)), *chain.from_iterable(shares)])
+        places = [self._place[image] for image in rows_D7[:, 0].astype(np.int64).tolist()]
+        return rows_D7[np.argsort(places, kind="stable")]
+
 
 def summarize(truth: Truth, rows: Mapping[str, Floats], backend: str) -> dict[str, Any]:
     """The numbers of each selection (`coco_metrics.evaluate`), and "gap": AP with NMS minus AP without."""
@@ -189,9 +196,3 @@ def summarize(truth: Truth, rows: Mapping[str, Floats], backend: str) -> dict[st
     with_nms, without = summary["nms"]["AP"], summary["nms_free"]["AP"]
     summary["gap"] = None if with_nms is None else round(with_nms - without, 4)
     return summary
-
-
-def in_order(shares: list[list[Floats]]) -> Floats:
-    """The rows of all ranks in the order of the data set; batch b is batch b // ranks of rank b % ranks."""
-    batches = chain.from_iterable(zip_longest(*shares))
-    return np.concatenate([np.zeros((0, 7)), *(rows for rows in batches if rows is not None)])

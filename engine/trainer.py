@@ -97,7 +97,9 @@ class Trainer:
         model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         place = {"rank": distributed.rank(), "ranks": distributed.ranks()}
         workers, batch_size = config.data.workers, distributed.share(config.schedule.batch_size)
-        self.batches = train_loader(self.train_set, batch_size, workers, config.seed, **place)
+        self.batches = train_loader(
+            self.train_set, batch_size, workers, config.seed, accumulate=config.schedule.accumulate, **place
+        )
         batches = eval_loader(self.val_set, config.eval.batch_size, workers, **place)
         self.evaluator = Evaluator(self.val_set, batches, config.eval, self.device, self.bf16)
         self.eval_batches = len(batches)

@@ -6,6 +6,7 @@ themselves.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -61,6 +62,11 @@ class AugmentedDataset:
         """Label i is category_ids[i] in `coco_json`."""
         return self.dataset.category_ids
 
+    @property
+    def size_I2(self) -> np.ndarray:
+        """(height, width) of each image of the data set below."""
+        return self.dataset.size_I2
+
     def __len__(self) -> int:
         return len(self.dataset)
 
@@ -70,26 +76,33 @@ class AugmentedDataset:
 
     def __getitem__(self, index: Index) -> Sample:
         """The augmented sample of (epoch, index), or the plain one of `index`."""
+        return self._augmented(index, self.dataset.__getitem__)
+
+    def planned(self, index: Index) -> Sample:
+        """The same with its image on the meta device."""
+        return self._augmented(index, self.dataset.planned)
+
+    def _augmented(self, index: Index, raw: Callable[[Index], Sample]) -> Sample:
         if not isinstance(index, tuple):
             row = range(len(self))[index]
-            return self._finished(self.dataset[row], self.plain_transform, 0, row)
+            return self._finished(raw(row), self.plain_transform, 0, row)
         epoch, row = index
-        sample = self.dataset[index]
+        sample = raw(index)
         if self.plain_from is not None and epoch >= self.plain_from:
             return self._finished(sample, self.plain_transform, epoch, row)
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence((self.seed, epoch, row, _MIXING))))
         transform, limit = self.transform, (sample.image.shape[1], sample.image.shape[2])
         if rng.random() < self.mosaic:
-            partners = [self._partner(rng, epoch) for _ in range(3)]
+            partners = [raw(self._partner(rng, epoch)) for _ in range(3)]
             sample = mosaic([sample, *partners], self.side, rng)
             # An image over a mosaic is as large as those in it.
             transform, limit = self.mosaic_transform, (self.side, self.side)
         if rng.random() < self.mixup:
-            sample = mix_up(sample, self._partner(rng, epoch), limit, rng)
+            sample = mix_up(sample, raw(self._partner(rng, epoch)), limit, rng)
         return self._finished(sample, transform, epoch, row)
 
-    def _partner(self, rng: np.random.Generator, epoch: int) -> Sample:
-        return self.dataset[epoch, int(rng.integers(len(self)))]
+    def _partner(self, rng: np.random.Generator, epoch: int) -> Index:
+        return epoch, int(rng.integers(len(self)))
 
     def _finished(self, sample: Sample, transform: Transform, epoch: int, row: int) -> Sample:
         key = (self.seed, epoch, row)

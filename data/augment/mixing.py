@@ -33,7 +33,7 @@ def mosaic(samples: Sequence[Sample], side: int, rng: np.random.Generator) -> Sa
         lies, the canvas has the colour of padding.
     """
     color = torch.tensor(PADDING_RGB, dtype=torch.uint8).view(3, 1, 1)
-    canvas_3HW = color.repeat(1, 2 * side, 2 * side)
+    canvas_3HW = color.repeat(1, 2 * side, 2 * side).to(samples[0].image.device)
     center_x, center_y = rng.integers(side // 2, 2 * side - side // 2 + 1, 2).tolist()
     boxes, labels = [], []
     for number, sample in enumerate(samples):

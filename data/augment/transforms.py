@@ -65,11 +65,12 @@ def train_transform(
         square = v2.RandomCrop(long, pad_if_needed=True, fill=fill)
         steps += [ScaleJitter((long, long), (low, high)), Cut(square)]
     steps.append(v2.RandomHorizontalFlip(flip))
+    colors: list[Any] = []
     if photometric == "strong":
-        steps.append(v2.RandomPhotometricDistort())
+        colors.append(v2.RandomPhotometricDistort())
     elif photometric:
-        steps.append(v2.ColorJitter(brightness=0.25, contrast=0.25, saturation=0.25, hue=0.03))
-    return BoxTransform(steps)
+        colors.append(v2.ColorJitter(brightness=0.25, contrast=0.25, saturation=0.25, hue=0.03))
+    return BoxTransform(steps, colors)
 
 
 def eval_transform(short: int, long: int) -> BoxTransform:
@@ -81,15 +82,21 @@ class BoxTransform:
     """Runs v2 transforms on an image and its boxes; returns plain tensors.
 
     Boxes are clamped to the image, and those left with a side below one pixel are removed.
+
+    Args:
+        steps: what moves pixels and boxes.
+        colors: what comes after that, which an image on the meta device is spared.
     """
 
-    def __init__(self, steps: Sequence[Any]) -> None:
-        self.steps = v2.Compose([*steps, v2.ClampBoundingBoxes()])
+    def __init__(self, steps: Sequence[Any], colors: Sequence[Any] = ()) -> None:
+        self.steps, self.colors = v2.Compose([*steps, v2.ClampBoundingBoxes()]), colors
 
     def __call__(self, image: Tensor, boxes_N4: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         size = (image.shape[-2], image.shape[-1])
         boxes = tv_tensors.BoundingBoxes(boxes_N4.reshape(-1, 4), format="XYXY", canvas_size=size)
         image, boxes = self.steps(tv_tensors.Image(image), boxes)
+        for color in () if image.is_meta else self.colors:
+            image = color(image)
         boxes_N4 = boxes.as_subclass(Tensor)
         keep_N = (boxes_N4[:, 2:] - boxes_N4[:, :2] >= 1).all(dim=1)
         return image.as_subclass(Tensor).contiguous(), boxes_N4[keep_N], labels_N[keep_N]

@@ -78,6 +78,11 @@ class CocoDataset:
         """Label i is category_ids[i] in `coco_json`; in the JSON file too, unless categories were merged."""
         return self._truth.category_ids
 
+    @property
+    def size_I2(self) -> np.ndarray:
+        """(height, width) of each image."""
+        return self._truth.size_I2
+
     def __len__(self) -> int:
         return len(self._truth.image_ids_I)
 
@@ -104,6 +109,13 @@ class CocoDataset:
         raise UsageError(
             f"nothing readable from {problem} onwards; is the disk of {self.folder} still there?"
         )
+
+    def planned(self, index: Index) -> Sample:
+        """The sample of `index` or (epoch, index) with its image on the meta device."""
+        epoch, row = index if isinstance(index, tuple) else (0, range(len(self))[index])
+        height, width = self._truth.size_I2[row].tolist()
+        image = torch.empty((3, height, width), dtype=torch.uint8, device="meta")
+        return self._sample(row, epoch, image, None)
 
     def coco_json(self) -> dict[str, Any]:
         """The truth in COCO form for pycocotools: crowd boxes and areas as in the file, chosen categories."""

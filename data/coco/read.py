@@ -151,7 +151,7 @@ def _load(path: Path) -> tuple[list[_Image], list[_Category], _Columns]:
         # Not strict: some programs write numbers as strings or sizes as 480.0.
         parts = msgspec.json.decode(content, type=_Parts, strict=False)
         return parts.images, parts.categories, _in_pieces(memoryview(parts.annotations))
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         pass  # NaN, a byte order mark, objects in lists of an annotation, or an error, which is named below
     try:
         plain = json.loads(content)

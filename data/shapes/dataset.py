@@ -52,8 +52,20 @@ class ShapesDataset:
     def __len__(self) -> int:
         return self.images
 
+    @property
+    def size_I2(self) -> np.ndarray:
+        """(height, width) of each picture."""
+        return np.full((self.images, 2), self.size)
+
     def __getitem__(self, index: Index) -> Sample:
         """The sample of `index`, or a fresh one for (epoch, index)."""
+        return self._sample(index, painted=True)
+
+    def planned(self, index: Index) -> Sample:
+        """The sample of `index` or (epoch, index) with its image on the meta device."""
+        return self._sample(index, painted=False)
+
+    def _sample(self, index: Index, painted: bool) -> Sample:
         if isinstance(index, tuple):
             epoch, row = index
             rng = self._rng(epoch + 1, row)
@@ -63,7 +75,10 @@ class ShapesDataset:
         scene = scenes.plan(rng, self.size, self.crowd)
         owner = scenes.owner_map(scene, self.size)
         boxes_N4, labels_N, _ = scenes.visible_truth(scene, owner)
-        image = torch.from_numpy(paint(rng, scene, owner))
+        if painted:
+            image = torch.from_numpy(paint(rng, scene, owner))
+        else:
+            image = torch.empty((3, self.size, self.size), dtype=torch.uint8, device="meta")
         truth = torch.from_numpy(boxes_N4), torch.from_numpy(labels_N)
         result = transformed(self.transform, image, *truth, (self.seed, epoch, row))
         return Sample(*result, row + 1, (self.size, self.size))

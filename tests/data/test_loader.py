@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from data.augment.transforms import train_transform
+from data.augment.augmented import AugmentedDataset
+from data.augment.transforms import eval_transform, train_transform
 from data.coco.dataset import CocoDataset
-from data.loader import PADDING_RGB, Batch, EpochSampler, collate, eval_loader, train_loader
-from data.sample import IGNORED, Sample
+from data.loader import PADDING_RGB, Batch, collate, eval_loader, train_loader
+from data.sample import IGNORED, DetectionDataset, Sample
 from data.shapes.dataset import ShapesDataset
-from errors import UsageError
 
 
 def sample(height: int, width: int, boxes: int, image_id: int = 1, problem: str | None = None) -> Sample:
@@ -73,54 +73,10 @@ def test_to_moves_images_and_truth() -> None:
     assert moved.size_B2.device.type == "cpu"
 
 
-def test_an_epoch_visits_each_image_at_most_once_in_its_own_order() -> None:
-    sampler = EpochSampler(23, 4, seed=0)
-    orders = []
-    for epoch in (0, 1):
-        sampler.set(epoch)
-        batches = list(sampler)
-        assert [len(batch) for batch in batches] == [4] * 5 == [4] * len(sampler)
-        assert {e for batch in batches for e, _ in batch} == {epoch}
-        orders.append([index for batch in batches for _, index in batch])
-        assert len(set(orders[-1])) == 20
-        assert set(orders[-1]) <= set(range(23))
-    assert orders[0] != orders[1]
-    again, other = EpochSampler(23, 4, seed=0), EpochSampler(23, 4, seed=1)
-    assert [index for batch in again for _, index in batch] == orders[0]
-    assert [index for batch in other for _, index in batch] != orders[0]
-
-
-def test_an_epoch_continues_where_it_stopped() -> None:
-    sampler = EpochSampler(23, 4, seed=0)
-    sampler.set(3)
-    whole = list(sampler)
-    sampler.set(3, start=2)
-    assert list(sampler) == whole[2:]
-    sampler.set(3, start=5)
-    assert list(sampler) == []
-    assert len(sampler) == 5
-
-
-@pytest.mark.parametrize(("images", "batch_size"), [(23, 4), (24, 4), (5, 4)])
-def test_ranks_share_an_epoch(images: int, batch_size: int) -> None:
-    ranks = [list(EpochSampler(images, batch_size, 0, rank, 2)) for rank in range(2)]
-    assert len(ranks[0]) == len(ranks[1]) == max(1, images // (2 * batch_size))
-    seen = [index for rank in ranks for batch in rank for _, index in batch]
-    assert len(seen) == len(set(seen))
-    assert len(seen) == (images // 8 * 8 or images)
-
-
 def test_fewer_images_than_a_batch_make_a_smaller_one() -> None:
     loader = train_loader(ShapesDataset(3, 32, seed=0), batch_size=8, workers=0, seed=0)
     assert len(loader) == 1
     assert [len(batch) for batch in loader.epoch(0)] == [3]
-
-
-def test_an_impossible_share_is_refused() -> None:
-    with pytest.raises(UsageError):
-        EpochSampler(1, 4, 0, rank=0, ranks=2)
-    with pytest.raises(UsageError):
-        EpochSampler(5, 0, 0)
 
 
 def test_workers_change_nothing(tiny_coco: Path) -> None:
@@ -159,14 +115,48 @@ def test_the_global_generator_is_left_alone(tiny_coco: Path) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_evaluation_sees_every_image_once(tiny_coco: Path) -> None:
-    data = coco(tiny_coco)
-    loader = eval_loader(data, batch_size=3, workers=0)
-    assert [len(batch) for batch in loader] == [3, 3, 2]
-    ids = [image for batch in loader for image in batch.image_id_B.tolist()]
-    assert ids == [s.image_id for s in data]
-    shared = [b.image_id_B.tolist() for rank in range(3) for b in eval_loader(data, 2, 0, rank=rank, ranks=3)]
-    assert sorted(image for batch in shared for image in batch) == ids
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_evaluation_sees_every_image_once_in_its_own_canvas(tiny_coco: Path, ranks: int) -> None:
+    plain = eval_transform(96, 128)  # images of 80 to 112 by 52 to 76 pixels
+    data = CocoDataset(tiny_coco / "train2017", tiny_coco / "annotations" / "instances_train2017.json", plain)
+    batches = [
+        b for rank in range(ranks) for b in eval_loader(data, 3, 0, multiple=8, rank=rank, ranks=ranks)
+    ]
+    seen = [image for batch in batches for image in batch.image_id_B.tolist()]
+    assert sorted(seen) == sorted(s.image_id for s in data)
+    assert max(map(len, batches)) > 1
+    assert len({batch.images_B3HW.shape[2:] for batch in batches}) > 1
+    for batch in batches:
+        assert len(batch) <= 3
+        canvas = torch.tensor(batch.images_B3HW.shape[2:])
+        assert ((canvas - batch.size_B2 >= 0) & (canvas - batch.size_B2 < 8)).all()
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_a_canvas_holds_the_images_of_the_step_on_any_number_of_ranks(
+    tiny_coco: Path, accumulate: int, mixed: bool
+) -> None:
+    data: DetectionDataset = coco(tiny_coco)
+    if mixed:
+        moved = train_transform([40, 60], 100, expand=0.5, crop=0.5)
+        raw = CocoDataset(tiny_coco / "train2017", tiny_coco / "annotations" / "instances_train2017.json")
+        data = AugmentedDataset(raw, moved, moved, moved, 3, 50, mosaic=0.3, mixup=0.5)
+    one = list(train_loader(data, 2, 0, seed=1, multiple=4, accumulate=accumulate).epoch(0))
+    ranks = [
+        train_loader(data, 1, 0, seed=1, multiple=4, rank=rank, ranks=2, accumulate=accumulate).epoch(0)
+        for rank in range(2)
+    ]
+    assert len(one) == 4
+    for whole, *shares in zip(one, *ranks, strict=True):
+        for rank, share in enumerate(shares):
+            assert torch.equal(share.images_B3HW[0], whole.images_B3HW[rank])
+            assert share.image_id_B[0] == whole.image_id_B[rank]
+    for first in range(0, 4, accumulate):
+        step = one[first : first + accumulate]
+        highest, widest = torch.cat([batch.size_B2 for batch in step]).amax(dim=0).tolist()
+        canvas = (-(-highest // 4) * 4, -(-widest // 4) * 4)
+        assert {tuple(batch.images_B3HW.shape[2:]) for batch in step} == {canvas}
 
 
 def test_a_broken_image_is_reported_by_its_batch(tiny_coco: Path) -> None:
@@ -176,5 +166,5 @@ def test_a_broken_image_is_reported_by_its_batch(tiny_coco: Path) -> None:
     assert len(problems) == 1
     assert problems[0].startswith("000000000004.jpg")
     batches = list(eval_loader(data, 4, 0))
-    assert [i for b in batches for i in b.image_id_B.tolist()] == [1000 + 37 * row for row in range(8)]
-    assert [len(b.problems) for b in batches] == [0, 1]
+    assert sorted(i for b in batches for i in b.image_id_B.tolist()) == [1000 + 37 * row for row in range(8)]
+    assert sum(len(b.problems) for b in batches) == 1

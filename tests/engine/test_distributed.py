@@ -12,17 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from omegaconf import DictConfig
 
 from engine import distributed
 from engine.evaluate import evaluate_checkpoint
-from engine.evaluator import in_order
 from engine.trainer import train
 from errors import UsageError
-from tests.helpers.run_files import GRADIENTS, assert_same_run, lines, repeatable
+from tests.helpers.run_files import GRADIENTS, SCALES, assert_same_run, lines, repeatable
 from tests.helpers.tiny_run import ROOT, TINY_RUN
 
 Compose = Callable[..., DictConfig]
@@ -73,6 +71,19 @@ def test_two_processes_take_the_step_of_one(
         moved += bool(first.abs().max() > 0)
     assert moved > 60
     assert numbers(two) == pytest.approx(numbers(one), rel=1e-4)
+
+
+def test_two_processes_learn_from_images_of_many_sizes_as_one(
+    ranks: tuple[Path, list[dict[str, Any]]], tiny_run: Compose
+) -> None:
+    config = tiny_run("name=scales", *SCALES)
+    train(config)
+    one, two = Path(config.runs_dir) / "scales", ranks[0] / "scales"
+    before = initial_weights(config)
+    first, second = (torch.load(path / "last.pt", weights_only=True)["model"] for path in (one, two))
+    difference = max(float((first[name] - second[name]).abs().max()) for name in before)
+    moved = max(float((first[name] - before[name]).abs().max()) for name in before)
+    assert difference < 1e-5 < 1e-3 < moved
 
 
 def initial_weights(config: DictConfig) -> dict[str, torch.Tensor]:
@@ -177,12 +188,3 @@ def test_a_batch_that_cannot_be_shared(monkeypatch: pytest.MonkeyPatch, batch_si
     assert distributed.share(12) == 4
     with pytest.raises(UsageError, match=f"schedule.batch_size={batch_size} .* choose {near}$"):
         distributed.share(batch_size)
-
-
-def test_rows_return_in_the_order_of_the_batches() -> None:
-    def rows(image: int, count: int = 1) -> Any:
-        return np.full((count, 7), float(image))
-
-    shares = [[rows(0), rows(3, 2), rows(6)], [rows(1, 0), rows(4)], [rows(2), rows(5)]]
-    assert in_order(shares)[:, 0].tolist() == [0, 2, 3, 3, 4, 5, 6]
-    assert in_order([[], []]).shape == (0, 7)

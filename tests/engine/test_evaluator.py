@@ -13,19 +13,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import Tensor, nn
 
 from assigners.core.types import PointGrid
+from data.augment.transforms import eval_transform
 from data.coco.dataset import CocoDataset
 from data.loader import collate, eval_loader
 from data.sample import Sample
 from detector.detector import Outputs
 from engine.evaluator import Evaluation, Evaluator
+from engine.setup import build_model
 from evaluation import coco_metrics
 from evaluation.coco_backends import Accumulated, accumulate
 from evaluation.truth import Truth
+from tests.helpers.tiny_run import TINY_MODEL
 
 OPTIONS = {"score_threshold": 0.05, "candidates": 100, "limit": 10, "nms_iou": 0.6}
 CPU = torch.device("cpu")
@@ -166,14 +170,16 @@ def test_unreadable_images_are_counted_and_the_others_go_on() -> None:
 def test_files_are_what_pycocotools_reads(tiny_coco: Path, tmp_path: Path) -> None:
     annotations = tiny_coco / "annotations" / "instances_val2017.json"
     dataset = CocoDataset(tiny_coco / "val2017", annotations)
+    loader, samples = eval_loader(dataset, 3, 0), {sample.image_id: sample for sample in dataset}
+    shown = [samples[image] for batch in loader for image in batch.image_id_B.tolist()]
     found = [
         [(box, label, 0.8) for box, label in zip(s.boxes_N4.tolist(), s.labels_N.tolist(), strict=True)]
-        for s in dataset
+        for s in shown
     ]
-    calls = []
-    evaluator = Evaluator(dataset, eval_loader(dataset, 3, 0), OPTIONS, CPU)
+    calls: list[int] = []
+    evaluator = Evaluator(dataset, loader, OPTIONS, CPU)
     evaluation = evaluator(Scripted(found, 3), lambda: calls.append(1))
-    assert len(calls) == 2
+    assert len(calls) == len(loader)
     assert evaluation.summary["nms_free"]["AP"] == 100.0
     out = tmp_path / "out"
     out.mkdir()
@@ -190,3 +196,30 @@ def test_files_are_what_pycocotools_reads(tiny_coco: Path, tmp_path: Path) -> No
             evaluation_of_file.accumulate()
             evaluation_of_file.summarize()
         assert evaluation_of_file.stats[0] == pytest.approx(1.0)
+
+
+def test_detections_depend_neither_on_the_batch_nor_on_the_order(tiny_coco: Path, composed: Any) -> None:
+    """Images of several sizes and orientations in a network with GroupNorm, whose statistics see padding."""
+    annotations = tiny_coco / "annotations" / "instances_train2017.json"
+    content = json.loads(annotations.read_text())
+    for row in (2, 5):
+        image = content["images"][row]
+        image["height"], image["width"] = image["width"], image["height"]
+        path = tiny_coco / "train2017" / image["file_name"]
+        with Image.open(path) as picture:
+            picture.transpose(Image.Transpose.ROTATE_90).save(path)
+    torch.manual_seed(0)
+    model = build_model(composed(*TINY_MODEL, "model.backbone.weights=null"), 3)
+    results = []
+    for reverse, batch_size in ((False, 1), (False, 3), (False, 16), (True, 3)):
+        content["images"].sort(key=lambda image: image["id"], reverse=reverse)
+        annotations.write_text(json.dumps(content))
+        dataset = CocoDataset(tiny_coco / "train2017", annotations, eval_transform(96, 160))
+        options = OPTIONS | {"score_threshold": 0.0, "limit": 20}
+        rows = Evaluator(dataset, eval_loader(dataset, batch_size, 0), options, CPU)(model).rows
+        ids = [image["id"] for image in content["images"]]
+        assert list(dict.fromkeys(rows["nms"][:, 0].tolist())) == ids
+        results.append({name: own[np.argsort(own[:, 0], kind="stable")] for name, own in rows.items()})
+    for other in results[1:]:
+        for name, expected in results[0].items():
+            np.testing.assert_allclose(other[name], expected, rtol=0, atol=1e-3)

@@ -19,6 +19,10 @@ GRADIENTS = (
     "eval.score_threshold=0", "data.images.val=5", "eval.batch_size=2",
 )  # fmt: skip
 
+# Three steps of SGD on images of three sizes, whose batches have one canvas on any number of processes.
+SCALES = (*GRADIENTS, "schedule.lr=0.02", "schedule.accumulate=1", "max_steps=3", "data.short=[32,64,96]",
+          "data.long=96")  # fmt: skip
+
 
 def lines(directory: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]

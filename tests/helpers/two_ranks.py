@@ -23,7 +23,7 @@ from engine import distributed
 from engine.evaluate import evaluate_checkpoint
 from engine.trainer import Trainer, train
 from errors import UsageError
-from tests.helpers.run_files import GRADIENTS
+from tests.helpers.run_files import GRADIENTS, SCALES
 from tests.helpers.tiny_run import ROOT, TINY_RUN
 
 RANK, DIRECTORY, PORTS = int(sys.argv[1]), Path(sys.argv[2]), iter(sys.argv[3:])
@@ -78,6 +78,7 @@ def evaluate() -> float:
 
 SCENARIOS: dict[str, Callable[[], Any]] = {
     "gradients": lambda: run("gradients", *GRADIENTS),
+    "scales": lambda: run("scales", *SCALES),
     "evaluated": evaluate,
     "whole": lambda: run("whole"),
     "again": lambda: run("whole"),

@@ -48,7 +48,8 @@ class MaxIoU(Assigner):
                 f"anchor_scale must be above 0 and scales at least 1, got {anchor_scale}, {scales}"
             )
         self.positive, self.negative, self.force_match = positive, negative, force_match
-        self.scales = [anchor_scale * 2 ** (step / scales) for step in range(scales)]
+        # In steps of 1/64, so that corners are exact in float32 and anchors of equal IoU are exact ties.
+        self.scales = [round(64 * anchor_scale * 2 ** (step / scales)) / 64 for step in range(scales)]
 
     @exact
     def __call__(

@@ -110,7 +110,8 @@ def _around(grid: PointGrid, boxes_G4: Tensor, k: int) -> Pairs:
     """
     center_G12 = ((boxes_G4[:, :2] + boxes_G4[:, 2:]) * 0.5)[:, None]
     stride_L1 = grid.stride_L[:, None]
-    cell_GL2 = (center_G12 / stride_L1 - 0.5).round().clamp(min=0).minimum((grid.size_L2 - 1).float())
-    nearest_GL2 = (cell_GL2 + 0.5) * stride_L1
+    cell_GL2 = (center_G12 / stride_L1 - grid.offset).round().clamp(min=0)
+    cell_GL2 = cell_GL2.minimum((grid.size_L2 - 1).float())
+    nearest_GL2 = (cell_GL2 + grid.offset) * stride_L1
     half_L1 = (k - 0.5) * stride_L1
     return points_within(grid, nearest_GL2 - half_L1, nearest_GL2 + half_L1, boxes_G4)

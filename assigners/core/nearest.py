@@ -29,7 +29,7 @@ def nearest_points(grid: PointGrid, boxes_G4: Tensor, k: int) -> tuple[Tensor, T
     last_R2 = (grid.size_L2 - 1).float().repeat(len(boxes_G4), 1)
     center_R2 = ((boxes_G4[:, :2] + boxes_G4[:, 2:]) * 0.5).repeat_interleave(levels, 0)
     # ceil(x - 0.5) rounds a half down: of two nearest cells the lower index.
-    cell_R2 = (center_R2 / stride_R[:, None] - 1.0).ceil().clamp(min=0).minimum(last_R2)
+    cell_R2 = (center_R2 / stride_R[:, None] - (grid.offset + 0.5)).ceil().clamp(min=0).minimum(last_R2)
     margin_R = torch.minimum(cell_R2, last_R2 - cell_R2).amin(1)
     # Away from the edge of the grid far fewer cells can be among the nearest.
     reach, inner_O2 = _inner_offsets(k)
@@ -40,7 +40,7 @@ def nearest_points(grid: PointGrid, boxes_G4: Tensor, k: int) -> tuple[Tensor, T
         if not len(row_S):
             continue
         at = cell_R2[row_S], last_R2[row_S], center_R2[row_S], stride_R[row_S]
-        cell_Sk2, exists_Rk[row_S] = _choose(offset_O2.to(boxes_G4.device), k, *at)
+        cell_Sk2, exists_Rk[row_S] = _choose(offset_O2.to(boxes_G4.device), k, grid.offset, *at)
         level_S = row_S % levels
         column_Sk, line_Sk = cell_Sk2.long().unbind(-1)
         point_Rk[row_S] = grid.start_L[level_S, None] + line_Sk * grid.size_L2[level_S, :1] + column_Sk
@@ -79,15 +79,24 @@ def _inner_offsets(topk: int) -> tuple[int, Tensor]:
 
 
 def _choose(
-    offset_O2: Tensor, k: int, cell_S2: Tensor, last_S2: Tensor, center_S2: Tensor, stride_S: Tensor
+    offset_O2: Tensor,
+    k: int,
+    place: float,
+    cell_S2: Tensor,
+    last_S2: Tensor,
+    center_S2: Tensor,
+    stride_S: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """The k nearest of the cells at the offsets, (S, k, 2) column and row, and which lie in the grid."""
+    """The k nearest of the cells at the offsets, (S, k, 2) column and row, and which lie in the grid.
+
+    `place` is that of the point within its cell, as a share of the stride.
+    """
     low, high = int(offset_O2.min()), int(offset_O2.max())
     step_A = torch.arange(low, high + 1, device=stride_S.device)
     square_2SA = []
     for axis in (0, 1):
         cell_SA = cell_S2[:, axis, None] + step_A
-        square_SA = ((cell_SA + 0.5) * stride_S[:, None] - center_S2[:, axis, None]).square_()
+        square_SA = ((cell_SA + place) * stride_S[:, None] - center_S2[:, axis, None]).square_()
         outside_SA = (cell_SA < 0) | (cell_SA > last_S2[:, axis, None])
         square_2SA.append(square_SA.masked_fill_(outside_SA, torch.inf))
     index_O2 = (offset_O2 - low).long()

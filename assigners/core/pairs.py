@@ -66,10 +66,10 @@ def points_within(grid: PointGrid, low_GL2: Tensor, high_GL2: Tensor, boxes_G4: 
     # comparison of the point itself decide.
     hair = 1e-3
     low_GL2, high_GL2 = low_GL2.nan_to_num(), high_GL2.nan_to_num()
-    first_GL2 = (low_GL2 / stride_L1 - 0.5 - hair).ceil().clamp(min=0).minimum(edge_L2)
-    first_GL2 += ((first_GL2 + 0.5) * stride_L1 <= low_GL2).float()
-    last_GL2 = (high_GL2 / stride_L1 - 0.5 + hair).floor().clamp(min=-1).minimum(edge_L2 - 1)
-    last_GL2 -= ((last_GL2 + 0.5) * stride_L1 >= high_GL2).float()
+    first_GL2 = (low_GL2 / stride_L1 - grid.offset - hair).ceil().clamp(min=0).minimum(edge_L2)
+    first_GL2 += ((first_GL2 + grid.offset) * stride_L1 <= low_GL2).float()
+    last_GL2 = (high_GL2 / stride_L1 - grid.offset + hair).floor().clamp(min=-1).minimum(edge_L2 - 1)
+    last_GL2 -= ((last_GL2 + grid.offset) * stride_L1 >= high_GL2).float()
     count_GL2 = (last_GL2 - first_GL2 + 1).clamp(min=0).long()
     count_GL2 = count_GL2 * usable(boxes_G4, grid.height, grid.width)[:, None, None]
     return _expand(grid, first_GL2.long(), count_GL2)

@@ -24,7 +24,7 @@ NO_WEIGHTS = torch.zeros(0)
 class PointGrid:
     """The points of all FPN levels of one network input, level after level, row after row.
 
-    Point (i, j) of stride s sits at ((j + 0.5) s, (i + 0.5) s).
+    Point (i, j) of stride s sits at ((j + offset) s, (i + offset) s).
 
     Attributes:
         centers_P2: float32, x and y in pixels.
@@ -33,6 +33,7 @@ class PointGrid:
         strides: the stride of each level.
         shapes: (rows, columns) of each level.
         height, width: of the network input in pixels.
+        offset: 0.5 where points are the centres of their cells, 0 where they are the corners.
     """
 
     centers_P2: Tensor
@@ -42,10 +43,16 @@ class PointGrid:
     shapes: tuple[tuple[int, int], ...]
     height: int
     width: int
+    offset: float = 0.5
 
     @classmethod
     def for_image(
-        cls, height: int, width: int, strides: Sequence[int], device: torch.device | str | None = None
+        cls,
+        height: int,
+        width: int,
+        strides: Sequence[int],
+        device: torch.device | str | None = None,
+        offset: float = 0.5,
     ) -> PointGrid:
         """Lays ceil(height / s) x ceil(width / s) points for each stride s.
 
@@ -56,16 +63,28 @@ class PointGrid:
             raise ValueError(
                 f"a grid needs a positive height, width and strides, got {height}x{width}, {tuple(strides)}"
             )
-        centers, stride_of_point, slices, shapes, start = [], [], [], [], 0
-        for stride in strides:
-            rows, columns = -(-height // stride), -(-width // stride)
-            y = (torch.arange(rows, device=device, dtype=torch.float32) + 0.5) * stride
-            x = (torch.arange(columns, device=device, dtype=torch.float32) + 0.5) * stride
+        shapes = [(-(-height // stride), -(-width // stride)) for stride in strides]
+        return cls.for_maps(shapes, strides, height, width, device, offset)
+
+    @classmethod
+    def for_maps(
+        cls,
+        shapes: Sequence[tuple[int, int]],
+        strides: Sequence[int],
+        height: int,
+        width: int,
+        device: torch.device | str | None = None,
+        offset: float = 0.5,
+    ) -> PointGrid:
+        """The points of feature maps of the given (rows, columns), one for each stride."""
+        centers, stride_of_point, slices, start = [], [], [], 0
+        for (rows, columns), stride in zip(shapes, strides, strict=True):
+            y = (torch.arange(rows, device=device, dtype=torch.float32) + offset) * stride
+            x = (torch.arange(columns, device=device, dtype=torch.float32) + offset) * stride
             grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
             centers.append(torch.stack((grid_x, grid_y), dim=-1).reshape(-1, 2))
             stride_of_point.append(torch.full((rows * columns,), float(stride), device=device))
             slices.append(slice(start, start + rows * columns))
-            shapes.append((rows, columns))
             start += rows * columns
         return cls(
             torch.cat(centers),
@@ -75,6 +94,7 @@ class PointGrid:
             tuple(shapes),
             height,
             width,
+            offset,
         )
 
     def __len__(self) -> int:

@@ -34,7 +34,7 @@ class Batch:
     def __repr__(self) -> str:
         truth = self.truth
         table = [t.tolist() for t in (truth.image_G, truth.labels_G, truth.boxes_G4)]
-        cells = f"{self.grid.shapes} of {self.grid.strides}"
+        cells = f"{self.grid.shapes} of {self.grid.strides} from {self.grid.offset}"
         return f"<{self.images} images, {cells}, {self.style}, truths {list(zip(*table, strict=True))}>"
 
 
@@ -76,7 +76,8 @@ class Hypothesis:
 def batch_from(draw: Draw, kinds: Sequence[str] = KINDS, styles: Sequence[str] = STYLES) -> Batch:
     """Up to three images with up to 12 truths each, of any size, on one to three levels."""
     height, width = draw.integer(1, 90), draw.integer(1, 90)
-    grid = PointGrid.for_image(height, width, draw.one_of(STRIDES))
+    strides, offset = draw.one_of(STRIDES), draw.one_of((0.5, 0.5, 0.0))
+    grid = PointGrid.for_image(height, width, strides, offset=offset)
     classes = draw.integer(1, 3)
     images = []
     for _ in range(draw.integer(1, 3)):

@@ -44,6 +44,6 @@ def max_iou(
 
 def best_iou(scene: Scene, point: int, truth: int, anchor_scale: float, scales: int) -> float:
     place = scene.points[point]
-    sides = [anchor_scale * 2 ** (step / scales) * place.stride for step in range(scales)]
+    sides = [round(64 * anchor_scale * 2 ** (step / scales)) / 64 * place.stride for step in range(scales)]
     anchors = [square((place.x, place.y, place.x, place.y), side / 2) for side in sides]
     return max(iou(anchor, scene.boxes[truth]) for anchor in anchors)

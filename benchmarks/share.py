@@ -12,11 +12,9 @@ from __future__ import annotations
 import argparse
 import time
 from functools import partial
-from pathlib import Path
 from statistics import median
 
 import torch
-from hydra import compose, initialize_config_dir
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -27,9 +25,8 @@ from benchmarks.cases import CLASSES, STRIDES, Case
 from detector.criterion import Criterion
 from detector.decode import decode
 from detector.detector import Detector
+from engine.config import compose_config
 from engine.setup import build_assigner, build_model
-
-CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 def clock(device: str) -> float:
@@ -70,9 +67,8 @@ def main() -> None:
     words = parser.parse_args()
     table = Table("assigner", "step, ms", "assignment, ms", "share, %", title=f"batch {words.batch}, 640x640")
     for name in ASSIGNERS:
-        with initialize_config_dir(str(CONFIGS), version_base=None):
-            overrides = [f"assigner={name}", "data.root=.", "model.backbone.weights=null", "logger=none"]
-            config = compose("train", ["experiment=coco_fcos_r50_1x", *overrides])
+        fixed = ("data.root=.", "model.backbone.weights=null", "logger=none")
+        config = compose_config("experiment=coco_fcos_r50_1x", f"assigner={name}", *fixed)
         model = build_model(config, CLASSES).to(words.device).train()
         model = model.to(memory_format=torch.channels_last)
         criterion = Criterion(**config.loss, quality=config.model.head.quality)

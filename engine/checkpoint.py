@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from engine.config import completed
 from errors import UsageError
 
 VERSION = 1
@@ -48,7 +49,7 @@ def load(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(state, dict) or state.get("version") != VERSION or "config" not in state:
         raise UsageError(f"{path} is not a checkpoint of this project: it was written by something else")
-    return state
+    return {**state, "config": completed(state["config"])}
 
 
 def load_weights(model: nn.Module, weights: dict[str, Any], path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -9,12 +10,13 @@ from rich.console import Console
 
 from data.loader import eval_loader
 from engine import checkpoint, distributed
+from engine.config import ALL, check, replace_options
 from engine.evaluator import Evaluator
 from engine.pictures import draw_predictions
 from engine.progress import ProgressBar
 from engine.report import print_result
 from engine.run import read_config
-from engine.setup import bf16, build_dataset, check, choose_device, trained_model
+from engine.setup import bf16, build_dataset, choose_device, trained_model
 from engine.trainer import metric
 from errors import UsageError
 
@@ -29,31 +31,15 @@ def evaluate_checkpoint(options: DictConfig) -> float:
     """
     distributed.join()
     with distributed.agreed():
-        path, directory = _what_and_where(options)
+        path = _checkpoint_file(options)
         state = checkpoint.load(path)
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(
-                f"{directory} cannot be written ({error.strerror}): choose another out=DIR"
-            ) from error
         config = OmegaConf.create(state["config"])
-        assert isinstance(config, DictConfig)
-        data = options.get("data")  # a group that was not chosen leaves no key
-        if data is not None:
-            config.data = data
-        if options.eval is not None:
-            unknown = sorted(str(key) for key in options.eval if key not in config.eval)
-            if unknown:
-                raise UsageError(
-                    f"eval has no {', '.join(unknown)}; it has {', '.join(map(str, config.eval))}"
-                )
-            config.eval = OmegaConf.merge(config.eval, options.eval)
+        directory = _place_of_results(options, path, replace_options(config, options))
         check(config)
         device = distributed.own_device(choose_device(options.device))
         dataset = build_dataset(config.data, "val", config.seed)
         model = trained_model(state, path, dataset, device)
-        model.use(config.eval.get("predictor"), config.eval.get("peak_window"))
+        model.use(config.eval.predictor, config.eval.peak_window)
         place = {"rank": distributed.rank(), "ranks": distributed.ranks()}
         batches = eval_loader(dataset, config.eval.batch_size, config.data.workers, **place)
         evaluator = Evaluator(
@@ -69,14 +55,27 @@ def evaluate_checkpoint(options: DictConfig) -> float:
     return metric(evaluation.summary, config)
 
 
-def _what_and_where(options: DictConfig) -> tuple[Path, Path]:
-    """The checkpoint file and the directory of the results."""
+def _checkpoint_file(options: DictConfig) -> Path:
     if options.run is None and options.checkpoint is None:
         raise UsageError("nothing to evaluate: give run=runs/NAME or checkpoint=FILE")
     if options.run is not None:
         read_config(Path(options.run))  # names the runs that are there if this is none
-    path = Path(options.checkpoint) if options.checkpoint else Path(options.run) / "last.pt"
-    # A run's own eval.json is what a repeated train.py returns: other data or options do not belong there.
-    changes = ("checkpoint", "data", "eval", "precision")
-    own = options.run is not None and all(options.get(key) is None for key in changes)
-    return path, Path(options.out or (options.run if own else path.with_suffix(".eval")))
+    return Path(options.checkpoint) if options.checkpoint else Path(options.run) / "last.pt"
+
+
+def _place_of_results(options: DictConfig, path: Path, given: Iterable[str]) -> Path:
+    """The folder of the results, made if it is not there.
+
+    The eval.json of a run is what a repeated train.py returns, so it is only written with the run's own data,
+    options and checkpoint.
+    """
+    same = options.checkpoint is None and options.precision is None and all(ALL[key].free for key in given)
+    own = options.run if options.run is not None and same else path.with_suffix(".eval")
+    directory = Path(options.out or own)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"{directory} cannot be written ({error.strerror}): choose another out=DIR"
+        ) from error
+    return directory

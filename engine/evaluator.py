@@ -66,7 +66,7 @@ class Evaluator:
     Args:
         dataset: gives the ground truth and the category of each label.
         loader: the batches of that data set, each image once; with several ranks, those of this one.
-        options: score_threshold, candidates, limit, nms_iou, and backend, else auto.
+        options: score_threshold, candidates, limit, nms_iou, backend.
         bf16: run the network in bfloat16.
     """
 
@@ -87,7 +87,7 @@ class Evaluator:
                 "an image holds %d objects, but eval.limit=%d detections of one are kept; eval.limit=300 "
                 "keeps more, and AP_300 counts them", most, options["limit"],
             )  # fmt: skip
-        self._backend = options.get("backend", "auto")
+        self._backend = options["backend"]
         self._candidates = {key: options[key] for key in ("score_threshold", "candidates")}
         self._limit, self._nms_iou = options["limit"], options["nms_iou"]
 

@@ -82,7 +82,7 @@ def head_options(config: DictConfig) -> dict[str, dict[str, Any]] | None:
     entries = _entries(config)
     if list(entries) == [ALONE]:
         return None
-    frozen = list(config.model.get("frozen") or ())
+    frozen = list(config.model.frozen)
     for name, entry in entries.items():
         unknown = [key for key in entry if key not in KEYS]
         if unknown:

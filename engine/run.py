@@ -15,11 +15,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from engine.config import ALL, completed, flatten
 from errors import UsageError
 
 # Keys that cannot change the result of a run, so a run may continue with other values of them.
-FREE = ("overwrite", "runs_dir", "setting", "logger", "device", "data.workers", "eval.batch_size",
-        "eval.backend")  # fmt: skip
+FREE = tuple(name for name, key in ALL.items() if key.free)
 # All that a run writes, and the tools that explain it, as patterns.
 CONTENT = ("config.yaml", "metrics.jsonl", "last.pt", "best.pt", "last.eval", "best.eval", "eval.json",
            "errors.json", "predictions*.json", "pictures", "wandb")  # fmt: skip
@@ -68,8 +68,7 @@ def open_run(config: DictConfig) -> Run:
     if config.overwrite:
         return Run(path, resumed=False, result=None)
     if (path / "config.yaml").exists():
-        stored = OmegaConf.to_container(read_config(path), resolve=True)
-        difference = differences(stored, plain)
+        difference = differences(OmegaConf.to_container(read_config(path), resolve=True), plain)
         if difference:
             listed = "\n  ".join(difference)
             raise UsageError(
@@ -99,7 +98,7 @@ def begin(run: Run, config: DictConfig) -> None:
 
 
 def read_config(path: Path) -> DictConfig:
-    """The config of a run directory."""
+    """The config of a run directory; a key that a later version added has its default."""
     file = path / "config.yaml"
     if not file.is_file():
         known = sorted(p.parent.name for p in path.parent.glob("*/config.yaml"))
@@ -111,7 +110,8 @@ def read_config(path: Path) -> DictConfig:
         raise UsageError(f"{file} is damaged, it is not YAML: {error}. overwrite=true starts anew") from error
     if not isinstance(config, DictConfig):
         raise UsageError(f"{file} is damaged, it holds no config. overwrite=true starts anew")
-    return config
+    plain: Any = OmegaConf.to_container(config)
+    return OmegaConf.create(completed(plain))
 
 
 def differences(stored: Any, asked: Any) -> list[str]:
@@ -123,16 +123,6 @@ def differences(stored: Any, asked: Any) -> list[str]:
         if not free and old.get(key) != new.get(key):
             lines.append(f"{key}: {old.get(key, 'absent')} in the run, {new.get(key, 'absent')} asked for")
     return lines
-
-
-def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} as {"a.b": 1}."""
-    if not isinstance(node, dict):
-        return {prefix: node}
-    flat: dict[str, Any] = {}
-    for key, value in node.items():
-        flat |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
-    return flat
 
 
 def write_text(path: Path, text: str) -> None:

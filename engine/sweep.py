@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import importlib.util
+import itertools
 import json
 import os
 import shlex
@@ -17,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
@@ -108,10 +109,22 @@ def list_jobs(config: DictConfig) -> list[Job]:
     given: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
     overrides = OverridesParser.create(loader).parse_overrides([*fixed, *given])
     jobs = []
-    for words in BasicSweeper.split_arguments(overrides, None)[0]:
+    # A later word for a key takes the place of an earlier one, as in Hydra's sweeper.
+    by_key = {override.get_key_element(): _choices(override) for override in overrides}
+    for words in itertools.product(*by_key.values()):
         job = loader.load_sweep_config(config, list(words))
         jobs.append(Job(tuple(words), job.name, Path(job.runs_dir) / job.name))
     return jobs
+
+
+def _choices(override: Override) -> list[str]:
+    """The words that a word of the command line stands for: one for each of its values."""
+    key = override.get_key_element()
+    if not override.is_sweep_override():
+        return [f"{key}={override.get_value_element_as_str()}"]
+    if not override.is_discrete_sweep():
+        raise HydraException(f"{key}: the values of a sweep are a list, such as 1,2,3")
+    return [f"{key}={value}" for value in override.sweep_string_iterator()]
 
 
 def _refuse_missing_plugin(config: DictConfig) -> None:

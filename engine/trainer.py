@@ -20,6 +20,7 @@ from data.loader import Batch, eval_loader, train_loader
 from detector.detector import TrainedPredictors
 from detector.summary import summary
 from engine import checkpoint, distributed
+from engine.config import check
 from engine.evaluator import Evaluation, Evaluator
 from engine.initial_weights import start_from
 from engine.interruption import Interruption
@@ -30,7 +31,7 @@ from engine.record import run_record
 from engine.report import print_result, show
 from engine.run import Run, begin, open_run
 from engine.schedule import progress
-from engine.setup import bf16, build_dataset, build_model, check, choose_device
+from engine.setup import bf16, build_dataset, build_model, choose_device
 from engine.state import State
 from engine.tracking import Tracker, open_tracker
 from errors import UsageError

@@ -17,10 +17,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from PIL import Image, ImageDraw
 
+from engine.config import compose_config
 from tests.helpers.tiny_run import ROOT, TINY_COCO_RUN, TINY_MODEL, TINY_RUN
 
 Compose = Callable[..., DictConfig]
@@ -31,8 +31,7 @@ def composed() -> Compose:
     """composed(*overrides, name="train"): the config that a command line with these words gives."""
 
     def call(*overrides: str, name: str = "train") -> DictConfig:
-        with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-            return compose(name, list(overrides))
+        return compose_config(*overrides, name=name)
 
     return call
 

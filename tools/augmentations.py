@@ -6,18 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from omegaconf import DictConfig
 
 from command_line import new_folder, option, run
 from data.sample import DetectionDataset, Sample
+from engine.config import compose_config
 from engine.setup import build_dataset
 from errors import UsageError
 
-CONFIGS = Path(__file__).parents[1] / "configs"
 # In the order of docs/data.md; each is set as on the command line, the rest is off.
 SHOWN = (
     "flip=1", "photometric=true", "photometric=strong", "expand=1", "crop=1", "scale_jitter=[0.3,1.8]",
@@ -77,8 +75,7 @@ def figure(seed: int) -> Figure:
 
 def _shapes(seed: int, word: str) -> DetectionDataset:
     words = [f"data.size={SIZE}", "data.images.train=64", "data.flip=0", *([f"data.{word}"] if word else [])]
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        config: DictConfig = compose("train", words)
+    config = compose_config(*words)
     return build_dataset(config.data, "train", seed)
 
 

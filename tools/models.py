@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from detector.detector import build_detector
 from detector.summary import multiply_adds, parameters
+from engine.config import compose_config
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "model"
 SIZES = ((320, 320), (416, 416), (800, 1344))  # height, width
@@ -36,8 +36,7 @@ def table(names: Sequence[str], sizes: Sequence[tuple[int, int]] = SIZES) -> str
 
 
 def _composed(name: str) -> DictConfig:
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return compose(name)
+    return compose_config(f"model={name}", "model.head.quality=none").model
 
 
 def _row(cells: Sequence[str]) -> str:

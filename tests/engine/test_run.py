@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from engine.run import begin, differences, flatten, open_run, read_config, write_text
+from engine.config import completed, flatten
+from engine.run import begin, differences, open_run, read_config, write_text
 from errors import UsageError
 
 
@@ -15,7 +16,7 @@ def config(tmp_path: Path, **changes: object) -> DictConfig:
         "name": "one", "runs_dir": str(tmp_path / "runs"), "overwrite": False, "seed": 0,
         "schedule": {"epochs": 3, "lr": 0.1}, "data": {"root": "a", "workers": 2},
     }  # fmt: skip
-    made = OmegaConf.create(plain)
+    made = OmegaConf.create(completed(plain))
     for key, value in changes.items():
         OmegaConf.update(made, key.replace("__", "."), value)
     return made
@@ -65,7 +66,7 @@ def test_another_config_is_refused_with_every_difference(tmp_path: Path) -> None
         open_run(config(tmp_path, schedule__lr=0.2, schedule__ema=0.9))
     message = str(info.value)
     assert "schedule.lr: 0.1 in the run, 0.2 asked for" in message
-    assert "schedule.ema: absent in the run, 0.9 asked for" in message
+    assert "schedule.ema: None in the run, 0.9 asked for" in message
     assert "overwrite=true" in message
     assert "name=NAME" in message
     assert "seed" not in message

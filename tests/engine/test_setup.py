@@ -12,7 +12,8 @@ from data.augment.augmented import AugmentedDataset
 from data.coco.dataset import CocoDataset
 from data.sample import Index, Sample
 from data.shapes.dataset import ShapesDataset
-from engine.setup import build_assigner, build_dataset, build_model, check, choose_device
+from engine.config import check
+from engine.setup import build_assigner, build_dataset, build_model, choose_device
 from engine.trainer import train
 from errors import UsageError
 
@@ -71,8 +72,13 @@ def test_a_value_that_is_needed_is_named(composed: Compose) -> None:
 def test_devices() -> None:
     assert choose_device("cpu").type == "cpu"
     assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
-    with pytest.raises(UsageError, match=r"device=gpu.*auto, cpu or cuda"):
+    with pytest.raises(UsageError, match=r"device=gpu.*auto, cpu, cuda or mps"):
         choose_device("gpu")
+    with pytest.raises(UsageError, match=r"device=xla.*not supported.*auto, cpu, cuda or mps"):
+        choose_device("xla")
+    if not torch.backends.mps.is_available():
+        with pytest.raises(UsageError, match=r"device=mps.*device=cpu"):
+            choose_device("mps")
     if not torch.cuda.is_available():
         with pytest.raises(UsageError, match=r"device=cuda.*device=cpu"):
             choose_device("cuda")

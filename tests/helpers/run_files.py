@@ -15,7 +15,7 @@ NAME = "shapes-fcos_lcnet-o2f-seed0"  # of the fixture `tiny_run`
 GRADIENTS = (
     "schedule.optimizer=sgd", "schedule.lr=1", "schedule.warmup_steps=0", "schedule.momentum=0",
     "schedule.weight_decay=0", "schedule.clip_norm=null", "schedule.ema=null", "schedule.decay=step",
-    "schedule.accumulate=2", "schedule.epochs=1", "max_steps=2", "model.backbone.freeze_norm=true",
+    "schedule.accumulate=2", "schedule.epochs=1", "max_steps=2", "model.backbone.freeze_norm=all",
     "eval.score_threshold=0", "data.images.val=5", "eval.batch_size=2",
 )  # fmt: skip
 

@@ -16,22 +16,21 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from hydra import compose, initialize_config_dir
 
 import engine.trainer
 from engine import distributed
+from engine.config import compose_config
 from engine.evaluate import evaluate_checkpoint
 from engine.trainer import Trainer, train
 from errors import UsageError
 from tests.helpers.run_files import GRADIENTS, SCALES
-from tests.helpers.tiny_run import ROOT, TINY_RUN
+from tests.helpers.tiny_run import TINY_RUN
 
 RANK, DIRECTORY, PORTS = int(sys.argv[1]), Path(sys.argv[2]), iter(sys.argv[3:])
 
 
 def config(*words: str, name: str = "train") -> Any:
-    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        return compose(name, list(words))
+    return compose_config(*words, name=name)
 
 
 def run(name: str, *words: str) -> float:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from engine.run import FREE, flatten
+from engine.config import CONFIGS, compose_config, flatten
+from engine.run import FREE
 from tools.compare.runs import FinishedRun
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 GROUPS = ("model", "data", "schedule", "assigner", "recipe")
 # The setting changes no result, but it is in the names of runs.
 SKIPPED = (*(key for key in FREE if key != "setting"), "seed", "name")
@@ -103,8 +101,7 @@ def _apart(found: dict[str, Any], wanted: dict[str, Any]) -> int:
 @cache
 def _composed(words: tuple[str, ...], named: bool = False) -> dict[str, Any]:
     """The config of a command line, flat and without what does not change the result."""
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        config = compose("train", list(words))
+    config = compose_config(*words)
     plain: Any = OmegaConf.to_container(config, resolve=True)
     return {"name": plain["name"]} if named else _flat(plain)
 

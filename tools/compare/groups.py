@@ -13,7 +13,8 @@ from itertools import pairwise
 from statistics import mean, stdev
 from typing import Any
 
-from engine.run import FREE, flatten
+from engine.config import flatten
+from engine.run import FREE
 from errors import UsageError
 from tools.compare.runs import FinishedRun
 

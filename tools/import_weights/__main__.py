@@ -13,17 +13,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from command_line import option, run
 from detector.detector import build_detector
 from engine import checkpoint
+from engine.config import compose_config
 from errors import UsageError
 from tools.import_weights import torchvision_fcos
 from tools.import_weights.converted import Converted
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 SOURCES: dict[str, Callable[[Path | None], Converted]] = {
     "torchvision:fcos_resnet50_fpn": torchvision_fcos.convert,
 }
@@ -66,8 +65,7 @@ def write(converted: Converted, out: Path) -> None:
     Raises:
         UsageError: naming the tensors that do not fit the model, or if the file cannot be written.
     """
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        config = compose("train", list(converted.words))
+    config = compose_config(*converted.words)
     config.model.backbone.weights = None
     detector = build_detector(config.model, len(converted.classes))
     own = detector.state_dict()

@@ -15,10 +15,11 @@ from pathlib import Path
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 from command_line import new_folder, option, run
+from engine.config import CONFIGS
 from engine.setup import choose_device
 from errors import UsageError
 from tools.visualize.pictures import assignment_figure, progress_figure, save
-from tools.visualize.sources import CONFIGS, assigner_named, brief_model, first_batches, load
+from tools.visualize.sources import assigner_named, brief_model, first_batches, load
 from tools.visualize.statistics import markers, scene, statistics
 from tools.visualize.statistics_picture import statistics_figure
 

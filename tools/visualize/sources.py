@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -19,12 +18,12 @@ from data.coco.read import read_annotations
 from data.loader import Batch, collate
 from data.sample import DetectionDataset, Transform
 from engine import checkpoint
+from engine.config import check, compose_config
 from engine.run import differences, read_config
-from engine.setup import build_assigner, build_dataset, check, trained_model
+from engine.setup import build_assigner, build_dataset, trained_model
 from engine.trainer import train
 from errors import UsageError
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 # Pictures of 256 pixels hold truths of all of COCO's sizes, which those of 160 do not; three levels are three
 # columns, and show where ATSS starves.
 BRIEF = (
@@ -115,5 +114,4 @@ def assigner_named(name: str, trained: DictConfig) -> Any:
 
 
 def _compose(*words: str) -> DictConfig:
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return compose("train", list(words))
+    return compose_config(*words)

@@ -14,6 +14,7 @@ from .hungarian import Hungarian
 from .max_iou import MaxIoU
 from .o2f import O2F
 from .poto import POTO
+from .quality_atss import QualityATSS
 from .relabel import OneToFewLabels
 from .rfla import RFLA
 from .scheduled import Scheduled
@@ -36,6 +37,7 @@ __all__ = [
     "OneToFewLabels",
     "PointGrid",
     "Predictions",
+    "QualityATSS",
     "Scheduled",
     "SimOTA",
     "TaskAligned",

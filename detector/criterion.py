@@ -11,11 +11,13 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
+from assigners.core.boxes import iou
 from assigners.core.types import Assignment, GroundTruth
 from detector.decode import boxes_from_distances, joint_logits
 from detector.losses import (
     ClassificationLoss,
     Focal,
+    Matchability,
     QualityFocal,
     SoftFocal,
     Varifocal,
@@ -30,6 +32,7 @@ CLASSIFICATION: dict[str, type[ClassificationLoss]] = {
     "quality_focal": QualityFocal,
     "varifocal": Varifocal,
     "soft_focal": SoftFocal,
+    "matchability": Matchability,
 }
 BOX_WEIGHTS = ("one", "score", "centerness", "weight")
 NORMALIZERS = ("positives", "scores", "truths")
@@ -42,7 +45,9 @@ class Criterion:
     sums over no positives keep their graph.
 
     Args:
-        classification: "focal", "quality_focal", "varifocal" or "soft_focal".
+        classification: "focal", "quality_focal", "varifocal", "soft_focal" or "matchability"; the last one
+            multiplies the assigner's score by IoU^1.5 of the predicted box with its ground truth, which for
+            scores of 1 is DEIM's target.
         cls_gain, box_gain, quality_gain: factors of the three losses.
         box_weight: weight of a positive's box: "one", its "score", the "centerness" of its point, or the
             "weight" of its classification term.
@@ -117,11 +122,15 @@ class Criterion:
         # Background everywhere, then exchanged at the positives: no one-hot target of (B, P, C).
         cls = self.classification.background(logits_BPC).sum()
         cls = cls - self.classification.background(logits_K).sum()
-        cls = cls + self.classification.positive(logits_K, assignment.score_K, assignment.weight_K).sum()
+        boxes_K4 = boxes_from_distances(centers_K2, outputs.distances_BP4[at])
+        score_K = assignment.score_K
+        if isinstance(self.classification, Matchability):
+            score_K = score_K * iou(boxes_K4.detach(), targets_K4) ** self.classification.gamma
+        cls = cls + self.classification.positive(logits_K, score_K, assignment.weight_K).sum()
         if len(assignment.image_N):
             cls = cls + self._weighted_background(logits_BPC, truth, assignment)
 
-        giou_K = giou_loss(boxes_from_distances(centers_K2, outputs.distances_BP4[at]), targets_K4)
+        giou_K = giou_loss(boxes_K4, targets_K4)
         losses = {
             "cls": self.cls_gain * cls / counts[0],
             "box": self.box_gain * (weight_K * giou_K).sum() / counts[1],

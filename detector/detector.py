@@ -33,8 +33,11 @@ NECKS: dict[str, tuple[Callable[..., FeaturePyramid | PathAggregation], tuple[st
     "lc_pan": (lc_pan, ("channels",)),
 }
 HEADS: dict[str, tuple[type[FcosHead | PicoHead], tuple[str, ...]]] = {
-    "fcos": (FcosHead, ("channels", "convs", "quality", "score", "distances", "tower_bias", "origin")),
-    "pico": (PicoHead, ("channels", "convs", "reg_max", "quality", "score")),
+    "fcos": (
+        FcosHead,
+        ("channels", "convs", "quality", "score", "distances", "tower_bias", "origin", "max_filter"),
+    ),
+    "pico": (PicoHead, ("channels", "convs", "reg_max", "quality", "score", "max_filter")),
 }
 
 

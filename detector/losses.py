@@ -1,4 +1,4 @@
-"""Four classification losses of one shape, and the two losses of boxes.
+"""Five classification losses of one shape, and the two losses of boxes.
 
 Each classification loss has a background term for every (image, point, class) and a positive term for the
 class of a positive point. BCE(p, t) is the binary cross entropy of p = sigmoid(logit) against t.
@@ -115,6 +115,23 @@ class SoftFocal:
 
     def background(self, logits: Tensor) -> Tensor:
         return _power_background(logits, self.alpha, self.gamma)
+
+    def positive(self, logits_K: Tensor, score_K: Tensor, weight_K: Tensor) -> Tensor:
+        return weight_K * bce(logits_K, score_K, reduction="none")
+
+
+@dataclass(frozen=True)
+class Matchability:
+    """Matchability-aware loss (MAL; DEIM, arXiv 2412.04234, section 3.3).
+
+    Positives BCE(p, score) with score = IoU^gamma, which the criterion sees to; background p^gamma BCE(p, 0),
+    without the factor alpha of the varifocal loss. So a poor box is taught a low score, by a full term.
+    """
+
+    gamma: float = 1.5
+
+    def background(self, logits: Tensor) -> Tensor:
+        return _power_background(logits, 1.0, self.gamma)
 
     def positive(self, logits_K: Tensor, score_K: Tensor, weight_K: Tensor) -> Tensor:
         return weight_K * bce(logits_K, score_K, reduction="none")

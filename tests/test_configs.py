@@ -25,7 +25,7 @@ Compose = Callable[..., DictConfig]
 GROUPS = ("assigner", "data", "debug", "experiment", "logger", "model", "recipe", "schedule")
 ASSIGNERS = (
     "atss", "atss_tal", "dsla", "dual_o2f", "dual_tal", "dual_tal_scheduled", "dw", "fcos", "hungarian",
-    "max_iou", "o2f", "poto", "rfla", "simota", "tal", "tal_one_to_few",
+    "max_iou", "o2f", "o2f_max_filter", "poto", "poto_3dmf_aux", "rfla", "simota", "tal", "tal_one_to_few",
 )  # fmt: skip
 
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from assigners.core.types import PointGrid
-from detector.head.output_maps import PRIOR, flat, in_float32
+from detector.head.max_filter import MaxFilter, check_max_filter
+from detector.head.output_maps import PRIOR, flat, group_norm, in_float32
 from detector.outputs import Outputs, Scoring
 from errors import UsageError
 
@@ -44,9 +45,12 @@ class FcosHead(nn.Module):
         origin: what the distances count from: the "center" of a point's cell, which is the point, or, as in
             torchvision's FCOS, the "corner" at (j, i) times the side of the input divided by the number of
             columns or rows, rounded down.
+        max_filter: the implicit quality is one convolution on the 3D max filtered box tower (DeFCN, arXiv
+            2012.03544, section 3.3) instead of O2F's branch.
 
     Raises:
-        UsageError: for an unknown name, or a number below 1 (convs: below 0).
+        UsageError: for an unknown name, a number below 1 (convs: below 0), or max_filter without an implicit
+            quality.
     """
 
     def __init__(
@@ -61,9 +65,11 @@ class FcosHead(nn.Module):
         distances: str = "exp",
         tower_bias: bool = False,
         origin: str = "center",
+        max_filter: bool = False,
     ) -> None:
         super().__init__()
         self.scoring = Scoring.of(quality, score)
+        check_max_filter(max_filter, quality)
         for key, value, known in (("distances", distances, DISTANCES), ("origin", origin, ORIGINS)):
             if value not in known:
                 raise UsageError(f"model.head.{key}={value} must be one of {', '.join(known)}.")
@@ -80,7 +86,10 @@ class FcosHead(nn.Module):
         self.box_out = nn.Conv2d(width, 4, 3, padding=1)
         self.scale = nn.Parameter(torch.ones(levels))
         self.quality_out: nn.Module | None = None
-        if quality == "centerness":
+        self.max_filter: MaxFilter | None = None
+        if max_filter:
+            self.max_filter = MaxFilter(nn.Conv2d(width, width, 3, padding=1), width)
+        if quality == "centerness" or max_filter:
             self.quality_out = nn.Conv2d(width, 1, 3, padding=1)
         elif quality == "implicit":
             narrow = max(1, width // 4)
@@ -99,13 +108,17 @@ class FcosHead(nn.Module):
 
     def forward(self, features: Sequence[Tensor], grid: PointGrid) -> Outputs:
         """Maps, finest first, to the predictions of the grid's points, all of them float32."""
-        logits, boxes, qualities = [], [], []
-        for level, feature in enumerate(features):
-            box_feature = self.box_tower(feature)
-            logits.append(flat(in_float32(self.class_out, self.class_tower(feature))))
-            boxes.append(flat(in_float32(self.box_out, box_feature)) * self.scale[level])
-            if self.quality_out is not None:
-                qualities.append(flat(in_float32(self.quality_out, box_feature)))
+        logits = [flat(in_float32(self.class_out, self.class_tower(feature))) for feature in features]
+        box_features = [self.box_tower(feature) for feature in features]
+        boxes = [
+            flat(in_float32(self.box_out, feature)) * scale
+            for feature, scale in zip(box_features, self.scale, strict=True)
+        ]
+        if self.max_filter is not None:
+            box_features = self.max_filter(box_features)
+        qualities = []
+        if self.quality_out is not None:
+            qualities = [flat(in_float32(self.quality_out, feature)) for feature in box_features]
         distances_BP4 = grid.stride_P[:, None] * self._strides(torch.cat(boxes, dim=1))
         if self.origin == "corner":
             distances_BP4 = distances_BP4 + _from_corner(grid)
@@ -134,12 +147,9 @@ def _from_corner(grid: PointGrid) -> Tensor:
 
 def tower(in_channels: int, channels: int, convs: int, bias: bool = False) -> nn.Sequential:
     """`convs` times 3x3 convolution, GroupNorm, ReLU."""
-    # 32 groups or the largest divisor below, but two channels a group: a lone value would be normalised to 0.
-    most = max(1, min(32, channels // 2))
-    groups = max(n for n in range(1, most + 1) if channels % n == 0)
     layers: list[nn.Module] = []
     for n in range(convs):
         layers.append(nn.Conv2d(channels if n else in_channels, channels, 3, padding=1, bias=bias))
-        layers.append(nn.GroupNorm(groups, channels))
+        layers.append(group_norm(channels))
         layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)

@@ -1,4 +1,4 @@
-"""What all heads share: output convolutions in float32, and the order of points.
+"""What all heads share: output convolutions in float32, the order of points, and GroupNorm for any width.
 
 Shape legend: B images, H and W rows and columns of a map, N channels.
 """
@@ -31,3 +31,10 @@ def in_float32(output: nn.Module, feature_BNHW: Tensor) -> Tensor:
 def flat(map_BNHW: Tensor) -> Tensor:
     """(B, N, H, W) to (B, H x W, N), row by row as in PointGrid; free of copies in channels_last memory."""
     return map_BNHW.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """GroupNorm of 32 groups, or of the largest divisor of the width below that."""
+    # Two channels a group at least: a lone value would be normalised to 0.
+    most = max(1, min(32, channels // 2))
+    return nn.GroupNorm(max(n for n in range(1, most + 1) if channels % n == 0), channels)

@@ -7,13 +7,14 @@ strides.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from assigners.core.types import PointGrid
+from detector.head.max_filter import MaxFilter, check_max_filter
 from detector.head.output_maps import PRIOR, flat, in_float32
 from detector.neck.depthwise import conv_norm, separable
 from detector.outputs import Outputs, Scoring
@@ -37,9 +38,12 @@ class PicoHead(nn.Module):
         quality: "none"; "centerness", a 1x1 convolution on the tower; "implicit" (O2F, arXiv 2303.11567): a
             quarter of the channels, a 5x5 depthwise separable convolution of that width, and one of 1x1.
         score: "product" of class and quality, or their "geometric_mean".
+        max_filter: the implicit quality is a 1x1 convolution on the 3D max filtered tower (DeFCN, arXiv
+            2012.03544, section 3.3; here with a depthwise separable convolution) instead of O2F's branch.
 
     Raises:
-        UsageError: for an unknown quality or score, or a number below 1 (convs: below 0).
+        UsageError: for an unknown quality or score, a number below 1 (convs: below 0), or max_filter without
+            an implicit quality.
     """
 
     distance_E: Tensor
@@ -54,9 +58,11 @@ class PicoHead(nn.Module):
         reg_max: int = 7,
         quality: str = "none",
         score: str = "product",
+        max_filter: bool = False,
     ) -> None:
         super().__init__()
         self.scoring = Scoring.of(quality, score)
+        check_max_filter(max_filter, quality)
         if channels < 1 or convs < 0 or num_classes < 1 or reg_max < 1:
             raise UsageError(
                 f"model.head: channels={channels}, reg_max={reg_max} and the number of classes={num_classes} "
@@ -72,8 +78,12 @@ class PicoHead(nn.Module):
         self.box_outs = nn.ModuleList(_output(width, 4 * (reg_max + 1)) for _ in range(levels))
         self.quality_outs: nn.ModuleList | None = None
         if quality != "none":
-            make = _output if quality == "centerness" else _implicit
+            make = _output if quality == "centerness" or max_filter else _implicit
             self.quality_outs = nn.ModuleList(make(width, 1) for _ in range(levels))
+        self.max_filter: MaxFilter | None = None
+        if max_filter:
+            depthwise = nn.Conv2d(width, width, 5, padding=2, groups=width, bias=False)
+            self.max_filter = MaxFilter(nn.Sequential(depthwise, nn.Conv2d(width, width, 1)), width)
         for out in self.class_outs:
             assert isinstance(out.bias, Tensor)
             # An untrained box needs no bias: the mean of a uniform distribution is a good guess of its size.
@@ -83,13 +93,11 @@ class PicoHead(nn.Module):
 
     def forward(self, features: Sequence[Tensor], grid: PointGrid) -> Outputs:
         """Maps, finest first, to the predictions of the grid's points, all of them float32."""
-        logits, boxes, qualities = [], [], []
-        for level, feature in enumerate(features):
-            feature = self.towers[level](feature)
-            logits.append(flat(in_float32(self.class_outs[level], feature)))
-            boxes.append(flat(in_float32(self.box_outs[level], feature)))
-            if self.quality_outs is not None:
-                qualities.append(flat(in_float32(self.quality_outs[level], feature)))
+        maps = [tower(feature) for tower, feature in zip(self.towers, features, strict=True)]
+        logits, boxes = _flat_all(self.class_outs, maps), _flat_all(self.box_outs, maps)
+        if self.max_filter is not None:
+            maps = self.max_filter(maps)
+        qualities = _flat_all(self.quality_outs, maps) if self.quality_outs is not None else []
         distribution_BP4E = torch.cat(boxes, dim=1).unflatten(-1, (4, self.reg_max + 1))
         # A sum of products, not a matrix product, which autocast would round to bfloat16.
         strides_BP4 = (distribution_BP4E.softmax(dim=-1) * self.distance_E).sum(dim=-1)
@@ -97,6 +105,11 @@ class PicoHead(nn.Module):
         quality_BP = torch.cat(qualities, dim=1).squeeze(-1) if qualities else None
         logits_BPC = torch.cat(logits, dim=1)
         return Outputs(grid, logits_BPC, distances_BP4, quality_BP, distribution_BP4E, self.scoring)
+
+
+def _flat_all(outs: Iterable[nn.Module], maps: Iterable[Tensor]) -> list[Tensor]:
+    """The output of each level's own module, flat."""
+    return [flat(in_float32(out, feature)) for out, feature in zip(outs, maps, strict=True)]
 
 
 def _output(in_channels: int, out_channels: int) -> nn.Module:

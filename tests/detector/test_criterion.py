@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
 from assigners.core.types import Assignment, GroundTruth, PointGrid
@@ -58,6 +58,25 @@ def _centerness(point: int, truth: int) -> float:
     )
 
 
+def _box(outputs: Outputs, image: int, point: int) -> Tensor:
+    distance, middle = outputs.distances_BP4[image, point], GRID.centers_P2[point]
+    return torch.cat((middle - distance[:2], middle + distance[2:]))
+
+
+def _target(name: str, outputs: Outputs, k: int) -> Tensor:
+    """The score of positive k, which the matchability loss multiplies by IoU^1.5."""
+    if name != "matchability":
+        return ASSIGNMENT.score_K[k : k + 1]
+    image, point, truth = (
+        int(rows[k]) for rows in (ASSIGNMENT.image_K, ASSIGNMENT.point_K, ASSIGNMENT.truth_K)
+    )
+    x1, y1, x2, y2 = _box(outputs, image, point).tolist()
+    a1, b1, a2, b2 = TRUTH.boxes_G4[truth].tolist()
+    shared = max(0.0, min(x2, a2) - max(x1, a1)) * max(0.0, min(y2, b2) - max(y1, b1))
+    iou = shared / ((x2 - x1) * (y2 - y1) + (a2 - a1) * (b2 - b1) - shared)
+    return ASSIGNMENT.score_K[k : k + 1] * iou**1.5
+
+
 @pytest.mark.parametrize(
     ("name", "box_weight", "normalizer", "quality"),
     [
@@ -81,7 +100,8 @@ def test_against_a_plain_loop(name: str, box_weight: str, normalizer: str, quali
         logit = logits[image, point, label].reshape(1)
         k = row_of.get((image, point))
         if k is not None and TRUTH.labels_G[ASSIGNMENT.truth_K[k]] == label:
-            cls += loss.positive(logit, ASSIGNMENT.score_K[k : k + 1], ASSIGNMENT.weight_K[k : k + 1]).item()
+            score = _target(name, outputs, k)
+            cls += loss.positive(logit, score, ASSIGNMENT.weight_K[k : k + 1]).item()
         else:
             cls += loss.background(logit).item()
     for (image, point), k in row_of.items():
@@ -93,9 +113,7 @@ def test_against_a_plain_loop(name: str, box_weight: str, normalizer: str, quali
             "centerness": center,
             "weight": ASSIGNMENT.weight_K[k].item(),
         }[box_weight]
-        distance = outputs.distances_BP4[image, point]
-        middle = GRID.centers_P2[point]
-        predicted = torch.cat((middle - distance[:2], middle + distance[2:]))
+        predicted = _box(outputs, image, point)
         box += weight * giou_loss(predicted[None], TRUTH.boxes_G4[truth][None]).item()
         weights += weight
         if quality == "centerness":
@@ -132,7 +150,7 @@ def test_weighted_background_against_a_dense_loop(name: str, quality: str) -> No
         if k is None:
             total = total + weights.get((image, point), 1.0) * loss.background(logit).sum()
         elif TRUTH.labels_G[ASSIGNMENT.truth_K[k]] == label:
-            target, weight = ASSIGNMENT.score_K[k : k + 1], ASSIGNMENT.weight_K[k : k + 1]
+            target, weight = _target(name, outputs, k), ASSIGNMENT.weight_K[k : k + 1]
             total = total + loss.positive(logit, target, weight).sum()
             total = total + weights.get((image, point), 0.0) * loss.background(logit).sum()
         else:

@@ -9,6 +9,7 @@ from torch import Tensor
 from detector.losses import (
     ClassificationLoss,
     Focal,
+    Matchability,
     QualityFocal,
     SoftFocal,
     Varifocal,
@@ -16,7 +17,7 @@ from detector.losses import (
     giou_loss,
 )
 
-LOSSES = [Focal(), QualityFocal(), Varifocal(), SoftFocal()]
+LOSSES = [Focal(), QualityFocal(), Varifocal(), SoftFocal(), Matchability()]
 IDS = [type(loss).__name__ for loss in LOSSES]
 
 
@@ -33,6 +34,8 @@ def _plain(loss: ClassificationLoss, p: Tensor, t: Tensor, w: Tensor) -> tuple[T
         return p**2 * _cross_entropy(p, zero), w * (t - p).abs() ** 2 * _cross_entropy(p, t)
     if isinstance(loss, Varifocal):
         return 0.75 * p**2 * _cross_entropy(p, zero), w * t * _cross_entropy(p, t)
+    if isinstance(loss, Matchability):
+        return p**1.5 * _cross_entropy(p, zero), w * _cross_entropy(p, t)
     return 0.75 * p**2 * _cross_entropy(p, zero), w * _cross_entropy(p, t)
 
 
@@ -76,7 +79,7 @@ def test_extreme_logits_stay_finite_and_right(loss: ClassificationLoss, score: f
     assert logits.grad is not None
     assert logits.grad.isfinite().all()
     assert background[0] < 1e-30
-    factor = 1.0 if isinstance(loss, QualityFocal) else 0.75
+    factor = 1.0 if isinstance(loss, QualityFocal | Matchability) else 0.75
     torch.testing.assert_close(background[-1], torch.tensor(100 * factor))
 
 

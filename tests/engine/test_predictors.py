@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from assigners import GroundTruth
+from assigners import POTO, GroundTruth, QualityATSS
 from data.loader import Batch
 from detector.criterion import Criterion
 from detector.decode import decode
@@ -138,3 +139,25 @@ def test_a_wrong_weight_is_refused(tiny_run: Compose) -> None:
     config = tiny_run("assigner=dual_tal", "predictors.one.weight=[1,2,3]")
     with pytest.raises(UsageError, match=r"predictors\.one\.weight=\[1, 2, 3\] must be a number or"):
         build_supervisions(config, CPU)
+
+
+def test_an_auxiliary_loss_reads_the_class_logits_of_a_predictor(tiny_run: Compose) -> None:
+    """`poto_3dmf_aux`: POTO on class x filter, the one-to-many focal loss on the classes alone."""
+    config = tiny_run("assigner=poto_3dmf_aux")
+    torch.manual_seed(0)
+    model = build_model(config, 3).eval()
+    assert model.predictors == ("one",)
+    one = model.outputs(IMAGES)["one"]
+    bare = replace(one, quality_BP=None)
+    expected = {}
+    for name, own, quality, assigner in (
+        ("one", one, "implicit", POTO()),
+        ("auxiliary", bare, "none", QualityATSS()),
+    ):
+        assignment = assigner(own.grid, decode(own), TRUTH)
+        expected[name] = Criterion("focal", quality=quality)(own, TRUTH, assignment)
+    got = losses(config, 0.5)
+    torch.testing.assert_close(got["one_cls"], expected["one"]["cls"])
+    torch.testing.assert_close(got["one_box"], expected["one"]["box"])
+    torch.testing.assert_close(got["auxiliary_cls"], expected["auxiliary"]["cls"])
+    assert got["auxiliary_box"] == 0

@@ -19,6 +19,7 @@ from assigners import (
     OneToFewLabels,
     PointGrid,
     Predictions,
+    QualityATSS,
     Scheduled,
     SimOTA,
     TaskAligned,
@@ -33,6 +34,7 @@ from tests.oracles.hungarian import hungarian
 from tests.oracles.max_iou import max_iou
 from tests.oracles.o2f import o2f
 from tests.oracles.poto import poto
+from tests.oracles.quality_atss import quality_atss
 from tests.oracles.relabel import tal_one_to_few
 from tests.oracles.rfla import rfla
 from tests.oracles.simota import simota
@@ -81,6 +83,7 @@ CASES: dict[str, tuple[Assigner, Oracle]] = {
     ),
     "dw": (DualWeighting(), dw),
     "rfla": (RFLA(field=10.0), partial(rfla, field=10.0)),
+    "quality-atss": (QualityATSS(), quality_atss),
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .core.boxes import iou, take
+from .core.boxes import iou, take, usable
 from .core.overlaps import blocks_of, overlapping
 from .core.pairs import Pairs, assignment, best_per_cell, exact, probability, top_per_truth
 from .core.quality import quality
@@ -42,9 +42,11 @@ class QualityATSS:
         count = sum(min(self.topk, part.stop - part.start) for part in grid.level_slices)
         threshold_G = _threshold(pairs.truth_M, q_M, count, len(truth))
         # 4. Positive: at least the threshold, and inside the truth.
-        box_M4 = take(truth.boxes_G4.float(), pairs.truth_M)
+        boxes_G4 = truth.boxes_G4.float()
+        box_M4 = take(boxes_G4, pairs.truth_M)
         center_M2 = take(grid.centers_P2, pairs.point_M)
         inside_M = (center_M2 > box_M4[:, :2]).all(1) & (center_M2 < box_M4[:, 2:]).all(1)
+        inside_M &= usable(boxes_G4, grid.height, grid.width)[pairs.truth_M]
         row_K = (inside_M & (q_M.double() >= threshold_G[pairs.truth_M])).nonzero().squeeze(1)
         # 5. A contested point goes to the highest quality.
         cell_M = pairs.cells(truth, len(grid))

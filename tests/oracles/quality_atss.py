@@ -25,7 +25,7 @@ def quality_atss(scene: Scene, topk: int = 9, alpha: float = 0.8, progress: floa
         for point, q in zip(candidates, values, strict=True):
             if q == 0 or not inside(scene.points[point], scene.boxes[truth]):
                 continue
-            if q != threshold and abs(q - threshold) < 1e-5 * threshold:
+            if len(set(values)) > 1 and abs(q - threshold) < 1e-5 * threshold:
                 raise UndecidedError
             if q >= threshold:
                 claims.setdefault(point, []).append(truth)

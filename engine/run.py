@@ -125,6 +125,15 @@ def differences(stored: Any, asked: Any) -> list[str]:
     return lines
 
 
+def metric_lines(directory: Path) -> list[dict[str, Any]]:
+    """The complete lines of metrics.jsonl, in order; a run that was killed may leave half a line."""
+    path = directory / "metrics.jsonl"
+    if not path.exists():
+        return []
+    lines = path.read_text().splitlines()
+    return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a whole file or nothing."""
     write_bytes(path, text.encode())

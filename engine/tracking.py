@@ -18,6 +18,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from engine import distributed
+from engine.run import metric_lines
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +35,8 @@ class Tracker:
 
     def __init__(self, directory: Path, config: Mapping[str, Any], logger: Mapping[str, Any], step: int = 0):
         self._path = directory / "metrics.jsonl"
-        kept = [line for line in _lines(self._path) if json.loads(line)["step"] <= step] if step else []
-        self._path.write_text("".join(line + "\n" for line in kept))
+        kept = [line for line in metric_lines(directory) if line["step"] <= step] if step else []
+        self._path.write_text("".join(json.dumps(line) + "\n" for line in kept))
         self._file = self._path.open("a", buffering=1)
         self._wandb: Any = None
         if logger["wandb"]:
@@ -120,13 +121,6 @@ class NoTracker(Tracker):
 
     def __exit__(self, *error: object) -> None:
         pass
-
-
-def _lines(path: Path) -> list[str]:
-    """The complete lines; a run killed while writing leaves half of one."""
-    if not path.exists():
-        return []
-    return [line for line in path.read_text().splitlines() if line.startswith("{") and line.endswith("}")]
 
 
 def has_api_key() -> bool:

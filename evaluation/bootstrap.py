@@ -95,6 +95,8 @@ def resampled(matches: Matches, resamples: int, seed: int = 0) -> Floats:
 def difference(first_U: Floats, second_U: Floats) -> Difference:
     """Compares two results of `resampled` of the same seed, or means of several, by their draws."""
     apart_U = first_U - second_U
+    if np.isnan(apart_U[1:]).all():
+        return Difference(float(apart_U[0]), float("nan"), float("nan"))
     tail = 100.0 * (1.0 - LEVEL) / 2
     low, high = np.nanpercentile(apart_U[1:], (tail, 100.0 - tail))
     return Difference(float(apart_U[0]), float(low), float(high))

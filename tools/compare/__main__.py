@@ -1,7 +1,8 @@
 """Compares finished runs: python -m tools.compare runs/shapes-* out=report
 
 Prints the tables and writes report.html, report.md, groups.csv, runs.csv and differences.csv. Runs that
-differ in their seed alone are one row. What is not finished is named and left out.
+differ in their seed alone are one row. What is not finished is named and left out. A .json file names the
+results of any other detector and their ground truth (docs/compare.md).
 """
 
 from __future__ import annotations
@@ -15,19 +16,21 @@ from rich.console import Console
 from command_line import new_folder, option, run
 from engine.run import write_text
 from errors import UsageError
+from tools.compare.find import find
 from tools.compare.groups import Section, sections
 from tools.compare.intervals import Pair, compare
 from tools.compare.report_html import page
 from tools.compare.report_text import differences_csv, groups_csv, markdown, print_report, runs_csv
 from tools.compare.report_wandb import log_report
-from tools.compare.runs import find
 
 
 @dataclass
 class Options:
     """What the command line can set."""
 
-    runs: list[str] = option(words=True, help="run directories, or folders of them")
+    runs: list[str] = option(
+        words=True, help="run directories, folders of them, .json files of foreign results"
+    )
     out: str = option("report", help="folder of the report")
     resamples: int = option(
         1000, least=0, help="draws of the validation images for intervals; 0: no intervals"

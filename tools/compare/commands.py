@@ -21,7 +21,12 @@ MARKS = set(" \t,:={}[]()'\"\\#%*@?;&|<>`~!$")  # of Hydra's grammar: a text wit
 
 
 def commands(runs: Sequence[FinishedRun]) -> list[str]:
-    """The command that trains runs of one config, or one command for each run that has its own name."""
+    """The command that trains runs of one config, or one command for each run that has its own name.
+
+    Of foreign results, which no command makes, their files are named.
+    """
+    if runs[0].foreign:
+        return [f"# {run.config['name']}: foreign results of {run.path}" for run in runs]
     config = runs[0].config
     choices = _choices(config)
     words = [f"{group}={name}" for group, name in choices]

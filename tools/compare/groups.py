@@ -14,6 +14,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from engine.config import flatten
+from engine.report import assigner_title
 from engine.run import FREE
 from errors import UsageError
 from tools.compare.runs import FinishedRun
@@ -32,20 +33,6 @@ TRUTHS = (
 )
 # What an assigner brings along by its file in configs/assigner, and a recipe in its place.
 OF_ASSIGNER = ("assigner", "loss", "recipe", "model.head.quality")
-TITLES = {
-    "atss": "ATSS",
-    "simota": "SimOTA",
-    "tal": "TAL",
-    "o2f": "O2F",
-    "fcos": "FCOS",
-    "poto": "POTO",
-    "hungarian": "Hungarian",
-    "max_iou": "max IoU",
-    "dw": "DW",
-    "rfla": "RFLA",
-    "dsla": "DSLA",
-    "tal_one_to_few": "TAL with O2F's labels",
-}
 
 
 @dataclass(frozen=True)
@@ -64,6 +51,11 @@ class Group:
     @property
     def assigner(self) -> str:
         return str(self.settings.get("assigner.name", "?"))
+
+    @property
+    def foreign(self) -> bool:
+        """Whether these are results of another program."""
+        return self.runs[0].foreign
 
     @property
     def recipe(self) -> str:
@@ -115,7 +107,11 @@ def sections(runs: Sequence[FinishedRun]) -> list[Section]:
     """
     by_truths: dict[str, list[FinishedRun]] = {}
     for run in runs:
-        by_truths.setdefault(_key(_truths(run)), []).append(run)
+        if not run.foreign:
+            by_truths.setdefault(_key(_truths(run)), []).append(run)
+    for run in runs:
+        if run.foreign:
+            by_truths.setdefault(_beside(run, by_truths), []).append(run)
     names = [str(members[0].config["data"]["name"]) for members in by_truths.values()]
     titles = []
     for name, members in zip(names, by_truths.values(), strict=True):
@@ -128,14 +124,23 @@ def sections(runs: Sequence[FinishedRun]) -> list[Section]:
     return [_section(title, members) for title, members in zip(titles, by_truths.values(), strict=True)]
 
 
+def _beside(foreign: FinishedRun, by_truths: dict[str, list[FinishedRun]]) -> str:
+    """The key of the data set that foreign results belong to, by its name."""
+    name = foreign.config["data"]["name"]
+    keys = [key for key, runs in by_truths.items() if runs[0].config["data"]["name"] == name]
+    if len(keys) > 1:
+        raise UsageError(f"{foreign.path}: several data sets here are named {name}; compare one at a time")
+    return keys[0] if keys else _key(_truths(foreign))
+
+
 def differing(groups: Sequence[Group], besides: Sequence[str] = ()) -> dict[str, list[Any]]:
-    """The keys in which groups differ, and the value of each group."""
-    found = _differing([group.settings for group in groups])
+    """The keys in which groups differ, and the value of each group; nothing is known of foreign ones."""
+    found = _differing([group.settings for group in groups if not group.foreign])
     return {key: values for key, values in found.items() if not _is(key, besides)}
 
 
 def _differing(settings: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
-    keys = sorted(set().union(*settings))
+    keys = sorted(set[str]().union(*settings))
     values = {key: [one.get(key, "absent") for one in settings] for key in keys}
     return {key: found for key, found in values.items() if any(value != found[0] for value in found)}
 
@@ -154,13 +159,15 @@ def _section(title: str, runs: Sequence[FinishedRun]) -> Section:
         )
     labels = _labels(groups)
     named = [Group(group.runs, group.settings, label) for group, label in zip(groups, labels, strict=True)]
-    named.sort(key=lambda group: (-(mean_ap(group, "nms_free") or 0.0), group.label))
+    named.sort(
+        key=lambda group: (-(mean_ap(group, "nms_free") or 0.0), -(mean_ap(group, "nms") or 0.0), group.label)
+    )
     return Section(title, int(runs[0].result["images"]), tuple(named), differing(named, OF_ASSIGNER))
 
 
 def mean_ap(group: Group, selection: str) -> float | None:
     """AP over the seeds of a group."""
-    spread = Spread.of(run.result[selection]["AP"] for run in group.runs)
+    spread = Spread.of(run.result[selection].get("AP") for run in group.runs)
     return None if spread is None else spread.mean
 
 
@@ -176,15 +183,22 @@ def _group(runs: Sequence[FinishedRun]) -> Group:
 
 def _labels(groups: Sequence[Group]) -> list[str]:
     """The assigner, then what else is needed to tell the rows apart."""
-    models = {group.settings.get("model.name") for group in groups}
+    models = {group.settings.get("model.name") for group in groups if not group.foreign}
     plain = []
     for group in groups:
-        label = TITLES.get(group.assigner, group.assigner)
+        if group.foreign:
+            plain.append(group.assigner)
+            continue
+        label = assigner_title(group.assigner)
         label += f", {group.settings.get('model.name')}" if len(models) > 1 else ""
         plain.append(label + (f", {group.recipe}" if group.recipe != "published" else ""))
     labels = []
     for label, group in zip(plain, groups, strict=True):
         alike = [other for other, same in zip(groups, plain, strict=True) if same == label]
+        if group.foreign and len(alike) > 1:
+            raise UsageError(
+                f"{group.runs[0].path}: another row is called {label}; give this one its own name"
+            )
         own = [f", {key}={group.settings.get(key, 'absent')}" for key in differing(alike)]
         labels.append(label + "".join(own))
     return labels

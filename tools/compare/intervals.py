@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from errors import UsageError
 from evaluation.bootstrap import Difference, Floats, difference, resampled
 from evaluation.matching import match
-from evaluation.results import PREDICTIONS, read_results
+from evaluation.results import SELECTIONS, read_results
 from evaluation.truth import Truth
 from tools.compare.groups import OF_ASSIGNER, Group, Section, differing
 from tools.compare.runs import FinishedRun
@@ -44,8 +44,8 @@ class Pair:
 def compare(section: Section, resamples: int, seed: int = 0, against: str | None = None) -> list[Pair]:
     """All pairs of a table, in its order; or those of the row `against`, with that row second.
 
-    With several seeds a group's AP on a draw is the mean over its runs, so the interval covers the luck of
-    the images, and that of the seeds only in so far as they are averaged.
+    With several seeds a group's AP on a draw is the mean over its runs, so the interval covers the choice
+    of the images, and that of the seeds only in so far as they are averaged.
 
     Raises:
         UsageError: if the truths are gone, or do not give the AP that a run has stored.
@@ -54,8 +54,8 @@ def compare(section: Section, resamples: int, seed: int = 0, against: str | None
     runs = list({run.path: run for pair in pairs for group in pair for run in group.runs}.values())
     if not runs:
         return []
-    tasks = [(run, selection) for run in runs for selection in PREDICTIONS]
-    work = partial(_resampled, _truth(runs[0]), resamples, seed)
+    tasks = [(run, selection) for run in runs for selection in run.predictions]
+    work = partial(_resampled, _truth(runs), resamples, seed)
     workers = min(len(tasks), os.cpu_count() or 1) if section.images >= PARALLEL_FROM else 1
     if workers > 1:
         # Spawned, not forked: torch's threads do not survive a fork.
@@ -65,14 +65,16 @@ def compare(section: Section, resamples: int, seed: int = 0, against: str | None
         results = list(map(work, tasks))
     found = {(run.path, selection): ap for (run, selection), ap in zip(tasks, results, strict=True)}
 
+    absent_U = np.full(1 + resamples, np.nan)
+
     def of(group: Group, selection: str) -> Floats:
-        return np.mean([found[run.path, selection] for run in group.runs], axis=0)
+        return np.mean([found.get((run.path, selection), absent_U) for run in group.runs], axis=0)
 
     return [
         Pair(
             first,
             second,
-            {name: difference(of(first, name), of(second, name)) for name in PREDICTIONS},
+            {name: difference(of(first, name), of(second, name)) for name in SELECTIONS},
             tuple(differing((first, second), OF_ASSIGNER)),
         )
         for first, second in pairs
@@ -96,7 +98,11 @@ def best(section: Section, pairs: Sequence[Pair], selection: str) -> set[str]:
     return labels
 
 
-def _truth(run: FinishedRun) -> dict[str, Any]:
+def _truth(runs: Sequence[FinishedRun]) -> dict[str, Any]:
+    """The ground truth of a table: that of a run, if there is one among the rows."""
+    run = next((run for run in runs if not run.foreign), runs[0])
+    if run.truth_json is not None:
+        return run.truth_json
     from engine.setup import build_dataset  # brings torch, which the spawned processes do without
 
     try:
@@ -112,15 +118,17 @@ def _resampled(
 ) -> Floats:
     """AP of one run on the set itself and on each draw."""
     run, selection = task
-    truth, file = Truth(truth_json), run.path / PREDICTIONS[selection]
+    truth, file = Truth(truth_json), run.predictions[selection]
     stored = run.result[selection]["AP"]
     changed = f"has the data changed? python eval.py run={run.path} evaluates anew"
+    if run.foreign:
+        changed = f"the ground truth is that of the runs beside it; is that of {run.path} another one?"
     try:
         ap_U = resampled(match(truth, read_results(file, truth)), resamples, seed)
     except UsageError as error:
         raise UsageError(f"{error}; {changed}") from error
     if stored is not None and abs(ap_U[0] - stored) > ROUNDING:
         raise UsageError(
-            f"{file} and the ground truth do not give the AP of {stored} that eval.json holds: {changed}"
+            f"{file} and the ground truth do not give the AP of {stored} that was measured: {changed}"
         )
     return ap_U

@@ -1,4 +1,4 @@
-"""Charts of the report as SVG that needs nothing else: colours come from the style sheet of the page.
+"""Charts of the report: places of lines and marks in pixels, drawn by the SVG templates.
 
 Classes c0, c1, ... stand for the groups; the page gives each its colour, for light and for dark.
 """
@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from math import isclose
+from typing import Any
 
+from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
+
+from tools.compare.render import render
 
 WIDTH, HEIGHT = 460, 250
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 36  # margins
@@ -49,35 +52,41 @@ class Range:
         return [float(tick) for tick in found if self.low - 1e-9 <= tick <= self.high + 1e-9]
 
 
-def line_chart(lines: Sequence[Line], limits: tuple[float, float] | None = None) -> str:
+def line_chart(lines: Sequence[Line], limits: tuple[float, float] | None = None) -> Markup:
     """A number over epochs; `limits` of the values, so that two charts can be compared."""
     points = [point for line in lines for point in line.points]
     low, high = limits or value_limits(lines)
     x = Range(*_widened(min(p[0] for p in points), max(p[0] for p in points)), LEFT, WIDTH - RIGHT)
     y = Range(*_widened(low, high), HEIGHT - BOTTOM, TOP)
-    parts = []
-    for tick in y.ticks(6):
-        parts.append(f'<path class="grid" d="M{LEFT} {y(tick)}H{WIDTH - RIGHT}"/>')
-        parts.append(f'<text x="{LEFT - 7}" y="{y(tick) + 4}" text-anchor="end">{_number(tick)}</text>')
-    for tick in x.ticks(8):
-        if isclose(tick, round(tick)):
-            parts.append(f'<text x="{x(tick)}" y="{HEIGHT - 18}" text-anchor="middle">{round(tick)}</text>')
-    parts.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 3}" text-anchor="middle">epoch</text>')
-    for line in lines:
-        color = f"c{line.group % COLORS}"
-        if any(lowest < highest for _, _, lowest, highest in line.points):
-            edge = [f"{x(p[0])} {y(p[3])}" for p in line.points]
-            edge += [f"{x(p[0])} {y(p[2])}" for p in reversed(line.points)]
-            parts.append(f'<path class="band {color}" d="M{"L".join(edge)}Z"/>')
-        path = "L".join(f"{x(p[0])} {y(p[1])}" for p in line.points)
-        dashed = " dashed" if line.group >= COLORS else ""
-        parts.append(f'<path class="line {color}{dashed}" d="M{path}"/>')
-        for epoch, mean, lowest, highest in line.points:
-            seeds = f" ({lowest:.4g} to {highest:.4g})" if lowest < highest else ""
-            tip = f"{line.label}, epoch {epoch:g}: {mean:.4g}{seeds}"
-            dot = f'<circle class="dot {color}" cx="{x(epoch)}" cy="{y(mean)}" r="2.6">'
-            parts.append(f"{dot}<title>{escape(tip)}</title></circle>")
-    return _svg(WIDTH, HEIGHT, parts)
+    return render(
+        "line_chart.svg",
+        width=WIDTH,
+        height=HEIGHT,
+        left=LEFT,
+        right=WIDTH - RIGHT,
+        value_ticks=[{"at": y(tick), "text": _number(tick)} for tick in y.ticks(6)],
+        epoch_ticks=[{"at": x(t), "text": round(t)} for t in x.ticks(8) if isclose(t, round(t))],
+        lines=[_drawn(line, x, y) for line in lines],
+    )
+
+
+def _drawn(line: Line, x: Range, y: Range) -> dict[str, Any]:
+    """Colour, path, band between the seeds and dots of a line."""
+    upper = [f"{x(epoch)} {y(highest)}" for epoch, _, _, highest in line.points]
+    lower = [f"{x(epoch)} {y(lowest)}" for epoch, _, lowest, _ in reversed(line.points)]
+    several = any(lowest < highest for _, _, lowest, highest in line.points)
+    dots = []
+    for epoch, mean, lowest, highest in line.points:
+        seeds = f" ({lowest:.4g} to {highest:.4g})" if lowest < highest else ""
+        tip = f"{line.label}, epoch {epoch:g}: {mean:.4g}{seeds}"
+        dots.append({"x": x(epoch), "y": y(mean), "tip": tip})
+    return {
+        "color": f"c{line.group % COLORS}",
+        "dashed": line.group >= COLORS,
+        "band": "L".join(upper + lower) if several else "",
+        "path": "L".join(f"{x(epoch)} {y(mean)}" for epoch, mean, _, _ in line.points),
+        "dots": dots,
+    }
 
 
 def value_limits(lines: Sequence[Line]) -> tuple[float, float]:
@@ -87,49 +96,34 @@ def value_limits(lines: Sequence[Line]) -> tuple[float, float]:
     return (0.0 if 0 <= low < 0.6 * high else low), high
 
 
-def gap_chart(rows: Sequence[tuple[str, float, float]]) -> str:
-    """For each group AP with NMS (ring) and NMS-free (disc), joined by the gap between them."""
+def gap_chart(rows: Sequence[tuple[str, float, float]]) -> Markup:
+    """For each (label, AP with NMS, AP NMS-free) a ring and a disc, joined by the gap between them."""
     width, left, step = 760, 30 + 8 * max(len(row[0]) for row in rows), 30
-    bottom = 14 + step * len(rows)
     top_ap = max(max(row[1:]) for row in rows)
     x = Range(0.0, 1.04 * top_ap if top_ap > 0 else 1.0, left, width - 24)
-    parts = []
-    for tick in x.ticks(8):
-        parts.append(f'<path class="grid" d="M{x(tick)} 6V{bottom}"/>')
-        parts.append(f'<text x="{x(tick)}" y="{bottom + 16}" text-anchor="middle">{_number(tick)}</text>')
-    for number, (label, nms, free) in enumerate(rows):
-        y, color = 24 + step * number, f"c{number % COLORS}"
-        parts.append(
-            f'<text class="name" x="{left - 12}" y="{y + 4}" text-anchor="end">{escape(label)}</text>'
-        )
-        parts.append(f'<path class="gap {color}" d="M{x(free)} {y}H{x(nms)}"/>')
-        for kind, value, word in (("ring", nms, "NMS"), ("disc", free, "NMS-free")):
-            tip = f"<title>{escape(label)}, {word}: AP {value:.1f}</title>"
-            parts.append(f'<circle class="{kind} {color}" cx="{x(value)}" cy="{y}" r="6">{tip}</circle>')
-    return _svg(width, bottom + 22, parts)
+    return render(
+        "gap_chart.svg",
+        width=width,
+        left=left,
+        bottom=14 + step * len(rows),
+        ticks=[{"at": x(tick), "text": _number(tick)} for tick in x.ticks(8)],
+        rows=[
+            {"label": label, "y": 24 + step * number, "color": f"c{number % COLORS}", "nms": x(nms),
+             "free": x(free), "nms_ap": f"{nms:.1f}", "free_ap": f"{free:.1f}"}
+            for number, (label, nms, free) in enumerate(rows)
+        ],
+    )  # fmt: skip
 
 
-def interval_bar(mean: float, low: float, high: float, reach: float, clear: bool) -> str:
+def interval_bar(mean: float, low: float, high: float, reach: float, clear: bool) -> Markup:
     """An interval around zero, on a scale of `reach` to both sides."""
     x = Range(-reach, reach, 4, 156)
     word = "clear" if clear else "unclear"
-    return _svg(
-        160,
-        18,
-        [
-            f'<path class="zero" d="M{x(0.0)} 1V17"/>',
-            f'<path class="span {word}" d="M{x(low)} 9H{x(high)}"/>',
-            f'<circle class="mid {word}" cx="{x(mean)}" cy="9" r="4"/>',
-        ],
-    )
-
-
-def _svg(width: int, height: int, parts: Sequence[str]) -> str:
-    return f'<svg viewBox="0 0 {width} {height}" role="img">{"".join(parts)}</svg>'
+    return render("interval.svg", zero=x(0.0), low=x(low), high=x(high), mean=x(mean), word=word)
 
 
 def _widened(low: float, high: float) -> tuple[float, float]:
-    """A range of some width, with a little air above."""
+    """A range of some width, with a small margin above."""
     if high - low < 1e-12:
         return low - 0.5, high + 0.5
     return low, high + 0.03 * (high - low)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from statistics import mean
 
+from markupsafe import Markup
+
 from tools.compare.groups import Section
 from tools.compare.report_chart import Line, line_chart, value_limits
 from tools.compare.runs import curve
@@ -22,7 +24,7 @@ OTHERS = {
 }
 
 
-def charts(section: Section) -> Iterator[tuple[str, str]]:
+def charts(section: Section) -> Iterator[tuple[str, Markup]]:
     """Heading and SVG of each number that the runs have; the two APs share their scale."""
     ap = {key: lines for key in AP if (lines := _lines(section, key))}
     if ap:

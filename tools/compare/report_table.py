@@ -9,15 +9,6 @@ from evaluation.results import SELECTIONS
 from tools.compare.groups import Group, Spread
 from tools.compare.runs import FinishedRun
 
-METRICS = {
-    "AP50": "AP50",
-    "AP75": "AP75",
-    "AP_small": "AP small",
-    "AP_medium": "AP medium",
-    "AP_large": "AP large",
-    "AR100": "AR",
-}
-
 
 @dataclass(frozen=True)
 class Column:
@@ -27,7 +18,7 @@ class Column:
         key: its name in the CSV files.
         heading: its name for people.
         digits: behind the point.
-        of: gives it; None where there is nothing to measure.
+        of: gives it; None where there is nothing to measure, or an older run did not measure it.
     """
 
     key: str
@@ -48,16 +39,36 @@ class Column:
         return f"{found.mean:.{self.digits}f}{apart}"
 
 
-def metric(selection: str, name: str) -> Column:
+class Names(dict[str, str]):
+    """Names of numbers in eval.json, with their headings."""
+
+    def of(self, selection: str) -> list[Column]:
+        """The columns of a selection."""
+        return [metric(selection, name, heading) for name, heading in self.items()]
+
+
+# Tables behind the main one: those of COCO, and what shows whether detections can be used as they are.
+DETAILS = {
+    "By IoU and size": Names(
+        AP50="AP50", AP75="AP75", AP_small="AP small", AP_medium="AP medium", AP_large="AP large", AR100="AR"
+    ),
+    "Duplicates, scores and crowds": Names(
+        duplicate_rate="duplicates per object",
+        usable_recall="usable recall",
+        usable_precision="usable precision",
+        calibration_error="calibration error",
+        AP_crowded="AP, crowded half",
+        AP_300="AP, 300 detections",
+    ),
+}
+DIGITS = {"duplicate_rate": 2, "calibration_error": 3}
+
+
+def metric(selection: str, name: str, heading: str | None = None) -> Column:
     """A number that eval.json holds for a selection."""
-    heading = f"{METRICS.get(name, name)}, {SELECTIONS[selection]}"
-    return Column(f"{selection}/{name}", heading, 1, lambda run: run.result[selection].get(name))
-
-
-def _duplicates(selection: str) -> Column:
-    heading = f"duplicates per object, {SELECTIONS[selection]}"
+    heading = f"{heading or name}, {SELECTIONS[selection]}"
     return Column(
-        f"{selection}/duplicate_rate", heading, 2, lambda run: run.result[selection].get("duplicate_rate")
+        f"{selection}/{name}", heading, DIGITS.get(name, 1), lambda run: run.result[selection].get(name)
     )
 
 
@@ -73,17 +84,21 @@ def _inference_ms(run: FinishedRun) -> float | None:
 MAIN = (
     metric("nms", "AP"),
     metric("nms_free", "AP"),
-    Column("gap", "gap", 1, lambda run: run.result["gap"]),
-    _duplicates("nms_free"),
+    Column("gap", "gap", 1, lambda run: run.result.get("gap")),
+    metric("nms_free", "duplicate_rate", "duplicates per object"),
+    metric("nms", "usable_recall", "usable recall"),
+    metric("nms_free", "usable_recall", "usable recall"),
     Column("training_minutes", "train, min", 1, _training_minutes),
     Column("inference_ms", "infer, ms per image", 1, _inference_ms),
 )
-DETAILS = {selection: tuple(metric(selection, name) for name in METRICS) for selection in SELECTIONS}
-ALL = (*MAIN, _duplicates("nms"), *DETAILS["nms"], *DETAILS["nms_free"])
+_REST = [column for selection in SELECTIONS for names in DETAILS.values() for column in names.of(selection)]
+ALL = tuple({column.key: column for column in (*MAIN, *_REST)}.values())
 
 
 def recipe(group: Group) -> str:
     """The recipe in few words: whose loss, how long, how fast."""
+    if group.foreign:
+        return "foreign results"
     settings = group.settings
     parts = [group.recipe, f"{settings.get('schedule.epochs')} epochs"]
     parts += [f"batch {settings.get('schedule.batch_size')}", f"lr {settings.get('schedule.lr')}"]

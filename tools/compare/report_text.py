@@ -14,8 +14,9 @@ from evaluation.results import SELECTIONS
 from tools.compare.commands import commands
 from tools.compare.groups import Section
 from tools.compare.intervals import Pair
-from tools.compare.report_table import ALL, DETAILS, MAIN, METRICS, recipe, seeds
+from tools.compare.report_table import ALL, DETAILS, MAIN, recipe, seeds
 
+TITLE = "Comparison of label assigners"
 Compared = Mapping[str, Sequence[Pair]]  # by the title of a section
 INTERVAL_NOTE = (
     "AP of the first minus AP of the second, with its 95% interval over resampled validation images. "
@@ -24,14 +25,16 @@ INTERVAL_NOTE = (
 )
 MEASURE_NOTE = (
     "AP is COCO's, 0-100; mean ± standard deviation over seeds. Gap is AP with NMS minus AP without. A "
-    "duplicate is a detection of score 0.3 or more of an object that a better one has found. Times are those "
-    "of the machines that the runs were made on: training without evaluations, inference with reading the "
-    "images."
+    "duplicate is a detection of score 0.3 or more of an object that a higher-scoring one has found. Usable "
+    "recall is recall (%) at the lowest score with at most 0.05 duplicates per object. Times are of the "
+    "machines that the runs were made on: training without evaluations, inference with reading the images."
 )
 
 
 def difference_text(found: Difference) -> str:
-    """As in "+2.2 (+0.7 to +3.6), clear"."""
+    """As in "+2.2 (+0.7 to +3.6), clear"; a dash where there is nothing to compare."""
+    if found.mean != found.mean:
+        return "-"
     word = "clear" if found.clear else "not clear"
     return f"{found.mean:+.1f} ({found.low:+.1f} to {found.high:+.1f}), {word}"
 
@@ -78,15 +81,16 @@ def print_report(
 
 def markdown(sections: Sequence[Section], compared: Compared, left_out: Mapping[str, str]) -> str:
     """The whole report but the curves."""
-    parts = ["# Comparison of label assigners", MEASURE_NOTE]
+    parts = [f"# {TITLE}", MEASURE_NOTE]
     for section in sections:
         parts.append(f"## {section.title}, {section.images} images")
         rows = [[g.label, recipe(g), seeds(g), *(c.show(g) for c in MAIN)] for g in section.groups]
         parts.append(_table(["assigner", "recipe", "seeds", *(c.heading for c in MAIN)], rows))
         parts += [also_text(section)] if section.also else []
-        for selection, columns in DETAILS.items():
-            rows = [[g.label, *(c.show(g) for c in columns)] for g in section.groups]
-            parts.append(_table([f"assigner, {SELECTIONS[selection]}", *METRICS.values()], rows))
+        for names in DETAILS.values():
+            for selection, title in SELECTIONS.items():
+                rows = [[g.label, *(c.show(g) for c in names.of(selection))] for g in section.groups]
+                parts.append(_table([f"assigner, {title}", *names.values()], rows))
         if compared[section.title]:
             parts += ["### Which differences are clear", INTERVAL_NOTE, _pairs(compared[section.title])]
         lines = [line for group in section.groups for line in commands(group.runs)]

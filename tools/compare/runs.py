@@ -1,10 +1,10 @@
-"""Reads finished runs from their directories; what is not finished is named and left out."""
+"""A finished run, read from its directory."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import ceil
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from engine.run import read_config
+from engine.run import metric_lines, read_config
 from errors import UsageError
 from evaluation.results import PREDICTIONS
 
@@ -25,12 +25,21 @@ class FinishedRun:
         config: config.yaml as a plain dict.
         result: eval.json.
         lines: metrics.jsonl, in the order of training.
+        predictions: the files of the detections of "nms" and "nms_free"; foreign results may lack one.
+        truth_json: the ground truth of foreign results in COCO's format; a run builds its own.
     """
 
     path: Path
     config: dict[str, Any]
     result: dict[str, Any]
     lines: tuple[dict[str, Any], ...]
+    predictions: Mapping[str, Path] = field(default_factory=dict)
+    truth_json: dict[str, Any] | None = None
+
+    @property
+    def foreign(self) -> bool:
+        """Whether these are results of another program."""
+        return self.truth_json is not None
 
     @property
     def seed(self) -> int:
@@ -55,37 +64,6 @@ class FinishedRun:
         return None if last is None else total + last
 
 
-def find(words: Sequence[str]) -> tuple[list[FinishedRun], dict[str, str]]:
-    """The finished runs of these directories, each of which is a run or a folder of runs.
-
-    Returns:
-        The runs, each once, and for each directory or file left out the reason.
-
-    Raises:
-        UsageError: if a path does not exist, no finished run is there, or one is damaged or incomplete.
-    """
-    if not words:
-        raise UsageError("nothing to compare: give run directories, such as runs/shapes-*, or their folder")
-    places: dict[Path, None] = {}
-    for path in map(Path, words):
-        if not path.exists():
-            raise UsageError(f"{path} does not exist: give run directories, or the folder that holds them")
-        is_run = (path / "config.yaml").exists()
-        inside = [] if is_run else sorted(file.parent for file in path.glob("*/config.yaml"))
-        places |= dict.fromkeys(inside or [path])
-    runs, left_out = [], {}
-    for path in places:
-        reason = _unfinished(path)
-        if reason is None:
-            runs.append(read(path))
-        else:
-            left_out[str(path)] = reason
-    if not runs:
-        reasons = "".join(f"\n  {path}: {reason}" for path, reason in left_out.items())
-        raise UsageError(f"nothing to compare, no finished run is there:{reasons}")
-    return runs, left_out
-
-
 def read(path: Path) -> FinishedRun:
     """One finished run.
 
@@ -97,35 +75,19 @@ def read(path: Path) -> FinishedRun:
         remedy = f"python eval.py run={path}" if missing != ["metrics.jsonl"] else "copy it from the original"
         raise UsageError(f"{path} lacks {', '.join(missing)}: {remedy}")
     config: Any = OmegaConf.to_container(read_config(path), resolve=True)
-    result = _json(path / "eval.json")
+    result = read_json(path / "eval.json")
     if not all(isinstance(result.get(name), dict) for name in PREDICTIONS):
         raise UsageError(f"{path / 'eval.json'} holds no result: python eval.py run={path} writes it anew")
-    return FinishedRun(path, config, result, tuple(_lines(path / "metrics.jsonl")))
+    files = {selection: path / name for selection, name in PREDICTIONS.items()}
+    return FinishedRun(path, config, result, tuple(metric_lines(path)), files)
 
 
-def _unfinished(path: Path) -> str | None:
-    """Why this is no finished run, or None if it is one."""
-    if not (path / "config.yaml").is_file():
-        return "not a run directory, it has no config.yaml"
-    if not (path / "eval.json").is_file():
-        return "unfinished, it has no eval.json; its own train.py command continues it"
-    epochs = OmegaConf.select(read_config(path), "schedule.epochs")
-    done = _json(path / "eval.json").get("epoch")
-    return None if done == epochs else f"unfinished, evaluated after epoch {done} of {epochs}"
-
-
-def _json(file: Path) -> Any:
+def read_json(file: Path) -> Any:
     try:
         return json.loads(file.read_text())
     except ValueError as error:
         remedy = f"python eval.py run={file.parent} writes it anew"
         raise UsageError(f"{file} is damaged, it is not JSON: {error}. {remedy}") from error
-
-
-def _lines(file: Path) -> list[dict[str, Any]]:
-    """The complete lines, as engine.tracking reads them."""
-    lines = [line for line in file.read_text().splitlines() if line.startswith("{") and line.endswith("}")]
-    return [json.loads(line) for line in lines]
 
 
 def curve(run: FinishedRun, key: str) -> Mapping[float, float]:

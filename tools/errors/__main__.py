@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from command_line import option, run
+from command_line import new_folder, option, run
 from engine.run import read_config, write_text
 from engine.setup import build_dataset
 from errors import UsageError
@@ -26,6 +26,7 @@ from evaluation.outcomes import MOST_DUPLICATES
 from evaluation.results import PREDICTIONS, SELECTIONS, read_results
 from evaluation.tide import KINDS, MISSING
 from evaluation.truth import Floats, Truth
+from tools.compare.foreign import foreign_rows, read_foreign
 from tools.errors.picture import errors_figure
 from tools.visualize.pictures import save
 
@@ -34,7 +35,7 @@ from tools.visualize.pictures import save
 class Options:
     """What the command line can set."""
 
-    run: str = option(help="directory of a finished run")
+    run: str = option(help="directory of a finished run, or the .json file of foreign results")
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -45,16 +46,22 @@ def main(words: Sequence[str] | None = None) -> None:
 def analyse_run(directory: Path, console: Console) -> dict[str, Any]:
     """Analyses a run, prints the table and writes errors.json and pictures/errors.png.
 
+    Those of foreign results, FILE.json, lie in the folder FILE.errors.
+
     Raises:
         UsageError: if it is no finished run, or its data or predictions are not there or do not fit.
     """
-    truth, rows = load(directory)
+    if directory.suffix == ".json":
+        truth, rows = foreign_rows(read_foreign(directory))
+        directory = new_folder(directory.with_suffix(".errors"))
+    else:
+        truth, rows = load(directory)
     result = analyse(truth, rows)
     write_text(directory / "errors.json", json.dumps(result, indent=1) + "\n")
     (directory / "pictures").mkdir(exist_ok=True)
     save(errors_figure(result, directory.name), directory / "pictures" / "errors.png")
     console.print(error_table(result, directory.name))
-    if result["nms"]["tide"] is None:
+    if any(one["tide"] is None for one in result.values()):
         console.print(MISSING, style="yellow")
     console.print(f"written: {directory / 'errors.json'}", soft_wrap=True)
     console.print(f"         {directory / 'pictures' / 'errors.png'}", soft_wrap=True)
@@ -80,12 +87,12 @@ def load(directory: Path) -> tuple[Truth, dict[str, Floats]]:
 
 
 def error_table(result: Mapping[str, Any], title: str) -> Table:
-    """Both selections side by side: what each kind of error costs, the usable threshold, the ranking."""
-    pair = result["nms"], result["nms_free"]
+    """The selections side by side: what each kind of error costs, the usable threshold, the ranking."""
+    pair = list(result.values())
     table = Table(title=title)
     table.add_column("")
-    for heading in SELECTIONS.values():
-        table.add_column(heading, justify="right")
+    for selection in result:
+        table.add_column(SELECTIONS[selection], justify="right")
     if all(one["tide"] for one in pair):
         table.add_row("AP50", *(f"{one['tide']['AP50']:.1f}" for one in pair), end_section=True)
         for kind in KINDS:
@@ -94,7 +101,10 @@ def error_table(result: Mapping[str, Any], title: str) -> Table:
     rows = (("threshold", "{:.3f}"), ("recall there", "{:.1%}"), ("precision there", "{:.1%}"))
     for heading, style in rows:
         cells = [style.format(one["usable"][heading.split()[0]]) if one["usable"] else "-" for one in pair]
-        table.add_row(heading, *cells, end_section=heading == rows[-1][0])
+        table.add_row(heading, *cells)
+    errors = [one["calibration_error"] for one in pair]
+    cells = ["-" if error is None else f"{error:.3f}" for error in errors]
+    table.add_row("calibration error", *cells, end_section=True)
     for heading, key in (
         ("mean IoU of an object's first", "iou"),
         ("rank correlation of its score and IoU", "correlation"),

@@ -25,12 +25,14 @@ def errors_figure(result: Mapping[str, Any], name: str) -> Figure:
     panels = figure.subplots(2, 2)
     _kinds(panels[0][0], result)
     _curves(panels[0][1], result)
-    for ax, selection in zip(panels[1], SELECTIONS, strict=True):
+    for ax, selection in zip(panels[1], result, strict=False):
         _scores(ax, selection, result[selection])
     top = max(10, *(ax.get_ylim()[1] for ax in panels[1]))
     for ax in panels[1]:
         ax.set_ylim(0.8, top)
-    for ax in panels.flat:
+    for ax in panels[1][len(result) :]:
+        figure.delaxes(ax)  # foreign results may hold one selection alone
+    for ax in figure.axes:
         ax.grid(color="0.9")
         ax.set_axisbelow(True)
         ax.spines[["top", "right"]].set_visible(False)
@@ -40,15 +42,15 @@ def errors_figure(result: Mapping[str, Any], name: str) -> Figure:
 
 def _kinds(ax: Axes, result: Mapping[str, Any]) -> None:
     ax.set_title("AP50 won without the errors of one kind", fontsize=13)
-    if any(result[selection]["tide"] is None for selection in SELECTIONS):
+    if any(one["tide"] is None for one in result.values()):
         ax.text(0.5, 0.5, "needs hotcoco", ha="center", va="center", transform=ax.transAxes, fontsize=12)
         ax.set_xticks([])
         ax.set_yticks([])
         return
     place = np.arange(len(KINDS))
-    for row, (selection, title) in enumerate(SELECTIONS.items()):
-        won = list(result[selection]["tide"]["won"].values())
-        label = f"{title}, AP50 {result[selection]['tide']['AP50']:.1f}"
+    for row, (selection, one) in enumerate(result.items()):
+        won, title = list(one["tide"]["won"].values()), SELECTIONS[selection]
+        label = f"{title}, AP50 {one['tide']['AP50']:.1f}"
         bars = ax.barh(place + (row - 0.5) * 0.4, won, 0.38, color=COLORS[selection], label=label)
         ax.bar_label(bars, [f"{value:.1f}" for value in won], fontsize=8.5, padding=2)
     ax.set_yticks(place, list(KINDS), fontsize=10.5)
@@ -59,8 +61,9 @@ def _kinds(ax: Axes, result: Mapping[str, Any]) -> None:
 
 
 def _curves(ax: Axes, result: Mapping[str, Any]) -> None:
-    for selection, title in SELECTIONS.items():
-        for iou, precision in result[selection]["curves"].items():
+    for selection, one in result.items():
+        title = SELECTIONS[selection]
+        for iou, precision in one["curves"].items():
             recall = np.linspace(0, 1, len(precision))
             label = f"{title}, IoU {iou}"
             ax.plot(recall, precision, LINES[iou], color=COLORS[selection], label=label)

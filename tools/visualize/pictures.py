@@ -1,4 +1,4 @@
-"""Draws the positives that tools.assignment_statistics has collected; nothing is computed here.
+"""Draws the positives that tools.visualize.statistics has collected; nothing is computed here.
 
 Shape legend: K positives, G truths, L levels.
 """
@@ -20,15 +20,11 @@ from matplotlib.patches import Patch, Rectangle
 from PIL import Image
 from torch.nn.functional import avg_pool2d
 
+from engine.report import assigner_title
 from errors import UsageError
 from tools.visualize.statistics import Markers, Scene
 
 DPI, WIDTH = 100, 12.0  # 1200 pixels
-TITLES = {
-    "atss": "ATSS", "simota": "SimOTA", "tal": "TAL", "o2f": "O2F", "dsla": "DSLA", "fcos": "FCOS",
-    "dw": "DW", "hungarian": "Hungarian", "max_iou": "max IoU", "poto": "POTO", "rfla": "RFLA",
-    "tal_one_to_few": "TAL, O2F's labels",
-}  # fmt: skip
 # Dark enough to be told apart on a faded grey picture.
 TRUTH_COLORS = (
     "#d62728", "#1f5fd0", "#0f8a3c", "#e07b00", "#8b3fc4",
@@ -51,9 +47,11 @@ def assignment_figure(scene: Scene, found: Mapping[str, Markers], note: str) -> 
             if row == 0:
                 ax.set_title(f"P{stride.bit_length() - 1}, a point every {stride} px", fontsize=12)
             _note(ax, f"{len(shown)} positive" + "s" * (len(shown) != 1))
-        axes[row][0].set_ylabel(f"{title(name)}: {len(markers)} positives", fontsize=13, fontweight="bold")
+        axes[row][0].set_ylabel(
+            f"{assigner_title(name)}: {len(markers)} positives", fontsize=13, fontweight="bold"
+        )
     figure.suptitle(
-        f"The points that answer for each of {len(scene.truth)} truths, by assigner and FPN level\n{note}",
+        f"The positives of each of {len(scene.truth)} truths, by assigner and FPN level\n{note}",
         fontsize=13, y=1 - 0.12 / figure.get_figheight(), va="top",
     )  # fmt: skip
     _legend(figure, largest, any(markers.certain_K.any() for markers in found.values()))
@@ -86,11 +84,6 @@ def progress_figure(scene: Scene, found: Mapping[float, Markers], tops: Sequence
     line = Line2D([], [], color="0.25", linewidth=1.2, linestyle="--", label="T, the highest soft target")
     _legend(figure, largest, True, line)
     return figure
-
-
-def title(name: str) -> str:
-    """An assigner's name as the papers write it."""
-    return TITLES.get(name, name)
 
 
 def save(figure: Figure, path: Path) -> None:

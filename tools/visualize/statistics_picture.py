@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from engine.report import assigner_title
 from engine.statistics import BUCKETS
-from tools.visualize.pictures import DPI, WIDTH, title
+from tools.visualize.pictures import DPI, WIDTH
 from tools.visualize.statistics import Statistics
 
 ASSIGNER_COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc3377", "#56b4e9", "#7f7f7f")
@@ -33,7 +34,7 @@ def statistics_figure(found: Mapping[str, Statistics], strides: Sequence[int], n
     truths = next(iter(found.values())).truths_3
     sizes = ", ".join(f"{number} {bucket}" for bucket, number in zip(BUCKETS, truths.tolist(), strict=True))
     handles = [
-        Patch(color=ASSIGNER_COLORS[row % len(ASSIGNER_COLORS)], label=title(name))
+        Patch(color=ASSIGNER_COLORS[row % len(ASSIGNER_COLORS)], label=assigner_title(name))
         for row, name in enumerate(found)
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(found), fontsize=12, frameon=False)

@@ -19,8 +19,8 @@ from errors import UsageError
 from tests.helpers.finished_runs import IMAGES, write_run
 from tools.compare import intervals
 from tools.compare.__main__ import Options, main, report
+from tools.compare.find import find
 from tools.compare.groups import sections
-from tools.compare.runs import find
 
 VOID = {"meta", "br", "img", "link", "input"}
 

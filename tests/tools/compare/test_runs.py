@@ -13,8 +13,9 @@ from engine.run import read_config
 from errors import UsageError
 from tests.helpers.finished_runs import write_run
 from tools.compare.commands import commands, hydra_text
+from tools.compare.find import find
 from tools.compare.groups import Spread, differing, sections
-from tools.compare.runs import FinishedRun, curve, find, read
+from tools.compare.runs import FinishedRun, curve, read
 
 
 def test_a_folder_of_runs_or_the_runs_themselves(composed, tmp_path: Path) -> None:

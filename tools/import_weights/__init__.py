@@ -1,0 +1,1 @@
+"""Checkpoints of other libraries, written as Matchpoint's own."""

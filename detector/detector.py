@@ -37,7 +37,7 @@ HEADS: dict[str, tuple[type[FcosHead | PicoHead], tuple[str, ...]]] = {
         FcosHead,
         ("channels", "convs", "quality", "score", "distances", "tower_bias", "origin", "max_filter"),
     ),
-    "pico": (PicoHead, ("channels", "convs", "reg_max", "quality", "score", "max_filter")),
+    "pico": (PicoHead, ("channels", "convs", "reg_max", "quality", "score", "max_filter", "squeeze")),
 }
 
 

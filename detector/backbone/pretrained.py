@@ -8,13 +8,15 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from detector.backbone.lcnet import timm_weights
+from detector.backbone.paddle_file import read_arrays
 from errors import UsageError
 
 SHOWN = 5  # so many misfits are named; the rest is counted
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The tensors of a state dict file (`.safetensors`, or whatever torch.save wrote), on the CPU.
+    """The tensors of a file (`.safetensors`, what torch.save wrote, or LCNet's `.pdparams`), on the CPU.
 
     A training checkpoint that keeps its weights under "state_dict" is understood as well.
 
@@ -24,6 +26,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise UsageError(f"model.backbone.weights={path}: no such file. Give an existing one, or null.")
     state: object
+    if path.suffix == ".pdparams":
+        return timm_weights(read_arrays(path))
     try:
         if path.suffix == ".safetensors":
             state = load_file(path)

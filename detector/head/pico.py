@@ -35,9 +35,12 @@ class PicoHead(nn.Module):
         levels: how many maps.
         channels, convs: width and depth of the towers.
         reg_max: the longest distance, in strides.
-        quality: "none"; "centerness", a 1x1 convolution on the tower; "implicit" (O2F, arXiv 2303.11567): a
-            quarter of the channels, a 5x5 depthwise separable convolution of that width, and one of 1x1.
-        score: "product" of class and quality, or their "geometric_mean".
+        quality: "none"; "centerness", a 1x1 convolution on the tower; "implicit", learned through the score.
+        score: "product" of class and quality, whose implicit branch is O2F's (arXiv 2303.11567): a quarter of
+            the channels, a 5x5 depthwise separable convolution of that width, and one of 1x1. Or their
+            "geometric_mean", whose implicit branch is the class alignment of PicoDet of 2022.
+        squeeze: classes and boxes read the tower through a channel attention of its mean over the map, as in
+            PicoDet of 2022.
         max_filter: the implicit quality is a 1x1 convolution on the 3D max filtered tower (DeFCN, arXiv
             2012.03544, section 3.3; here with a depthwise separable convolution) instead of O2F's branch.
 
@@ -59,6 +62,7 @@ class PicoHead(nn.Module):
         quality: str = "none",
         score: str = "product",
         max_filter: bool = False,
+        squeeze: bool = False,
     ) -> None:
         super().__init__()
         self.scoring = Scoring.of(quality, score)
@@ -74,11 +78,13 @@ class PicoHead(nn.Module):
         self.towers = nn.ModuleList(
             nn.Sequential(*(separable(*pair) for pair in pairwise(widths))) for _ in range(levels)
         )
+        self.squeezes = nn.ModuleList(Squeeze(width) if squeeze else nn.Identity() for _ in range(levels))
         self.class_outs = nn.ModuleList(_output(width, num_classes) for _ in range(levels))
         self.box_outs = nn.ModuleList(_output(width, 4 * (reg_max + 1)) for _ in range(levels))
         self.quality_outs: nn.ModuleList | None = None
         if quality != "none":
-            make = _output if quality == "centerness" or max_filter else _implicit
+            implicit = _alignment if self.scoring.geometric_mean else _implicit
+            make = _output if quality == "centerness" or max_filter else implicit
             self.quality_outs = nn.ModuleList(make(width, 1) for _ in range(levels))
         self.max_filter: MaxFilter | None = None
         if max_filter:
@@ -94,7 +100,8 @@ class PicoHead(nn.Module):
     def forward(self, features: Sequence[Tensor], grid: PointGrid) -> Outputs:
         """Maps, finest first, to the predictions of the grid's points, all of them float32."""
         maps = [tower(feature) for tower, feature in zip(self.towers, features, strict=True)]
-        logits, boxes = _flat_all(self.class_outs, maps), _flat_all(self.box_outs, maps)
+        squeezed = [squeeze(feature) for squeeze, feature in zip(self.squeezes, maps, strict=True)]
+        logits, boxes = _flat_all(self.class_outs, squeezed), _flat_all(self.box_outs, squeezed)
         if self.max_filter is not None:
             maps = self.max_filter(maps)
         qualities = _flat_all(self.quality_outs, maps) if self.quality_outs is not None else []
@@ -105,6 +112,25 @@ class PicoHead(nn.Module):
         quality_BP = torch.cat(qualities, dim=1).squeeze(-1) if qualities else None
         logits_BPC = torch.cat(logits, dim=1)
         return Outputs(grid, logits_BPC, distances_BP4, quality_BP, distribution_BP4E, self.scoring)
+
+
+class Squeeze(nn.Module):
+    """Weights channels by a sigmoid of their means over the map, then mixes them by a 1x1 convolution.
+
+    Squeeze-and-excitation (arXiv 1709.01507) without the narrow layer, as PaddleDetection's PicoDet has it.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weigh = nn.Conv2d(channels, channels, 1)
+        self.mix = conv_norm(channels, channels)
+        nn.init.normal_(self.weigh.weight, std=0.001)
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """(B, channels, rows, columns) to the same shape."""
+        weight = self.weigh(feature.mean(dim=(2, 3), keepdim=True)).sigmoid()
+        mixed: Tensor = self.mix(feature * weight)
+        return mixed
 
 
 def _flat_all(outs: Iterable[nn.Module], maps: Iterable[Tensor]) -> list[Tensor]:
@@ -125,3 +151,9 @@ def _implicit(in_channels: int, out_channels: int) -> nn.Module:
     return nn.Sequential(
         conv_norm(in_channels, narrow), separable(narrow, narrow), _output(narrow, out_channels)
     )
+
+
+def _alignment(in_channels: int, out_channels: int) -> nn.Module:
+    """A 5x5 convolution to one channel, a norm and h-swish, then a scale and a norm."""
+    scale = nn.Sequential(nn.Conv2d(out_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels))
+    return nn.Sequential(conv_norm(in_channels, out_channels, 5), scale)

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from detector.backbone.backbone import Backbone
+from detector.backbone.lcnet import timm_name
 from detector.backbone.pretrained import read_state_dict
 from errors import UsageError
 
@@ -89,3 +90,21 @@ def test_file_without_a_state_dict(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "w.pth")
     with pytest.raises(UsageError, match="no state dict"):
         read_state_dict(tmp_path / "w.pth")
+
+
+def test_paddles_names_are_those_of_timm(tmp_path: Path) -> None:
+    """A file with the names of PaddleClas's PP-LCNet: the blocks of each stage, counted by its own config."""
+    timms = timm.create_model("lcnet_075", pretrained=False).state_dict()
+    named = {"conv1": "conv_stem"}
+    for stage, blocks in ((2, 1), (3, 2), (4, 2), (5, 6), (6, 2)):
+        for block in range(blocks):
+            for part in ("dw_conv", "pw_conv", *(("se",) if stage == 6 else ())):
+                named[f"blocks{stage}.{block}.{part}"] = part
+    found = set()
+    for name, part in named.items():
+        for layer in ("conv1", "conv2") if part == "se" else ("conv", "bn"):
+            leaves = ("weight", "bias") if part == "se" else ("weight",)
+            for leaf in ("weight", "bias", "_mean", "_variance") if layer == "bn" else leaves:
+                found.add(timm_name(f"{name}.{layer}.{leaf}"))
+    other = ("conv_head", "classifier")
+    assert found == {n for n in timms if not n.startswith(other) and not n.endswith("num_batches_tracked")}

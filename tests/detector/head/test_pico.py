@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from assigners.core.types import PointGrid
-from detector.head.pico import PicoHead
+from detector.decode import decode
+from detector.head.pico import PicoHead, Squeeze
 from errors import UsageError
 
 GRID = PointGrid.for_image(48, 80, (8, 16))
@@ -129,3 +130,33 @@ def test_half_precision_leaves_the_mean_of_a_distribution_exact() -> None:
 def test_errors(options: dict[str, object]) -> None:
     with pytest.raises(UsageError, match=r"model\.head"):
         _head(**options)
+
+
+def test_squeeze_weighs_channels_by_their_means() -> None:
+    head = _head(squeeze=True).eval()
+    squeeze = head.squeezes[0]
+    assert isinstance(squeeze, Squeeze)
+    nn.init.normal_(squeeze.weigh.weight)
+    feature = torch.randn(2, 16, 3, 5)
+    mean = feature.sum(dim=(2, 3)) / 15
+    weight = 1 / (1 + torch.exp(-(mean @ squeeze.weigh.weight[..., 0, 0].T + squeeze.weigh.bias)))
+    torch.testing.assert_close(squeeze(feature), squeeze.mix(feature * weight[:, :, None, None]))
+
+
+def test_class_alignment_reads_the_tower_before_the_squeeze() -> None:
+    """PicoDet of 2022: score sqrt(p a), classes and boxes behind the squeeze, the alignment a before it."""
+    head = _head(squeeze=True, quality="implicit", score="geometric_mean").eval()
+    maps = _maps()
+    outputs = head(maps, GRID)
+    assert head.quality_outs is not None
+    tower = head.towers[1](maps[1])
+    part = GRID.level_slices[1]
+    alignment = head.quality_outs[1](tower)[:, 0].flatten(1)
+    torch.testing.assert_close(outputs.quality_BP[:, part], alignment)
+    squeezed = head.squeezes[1](tower)
+    logits = head.class_outs[1](squeezed).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(outputs.logits_BPC[:, part], logits)
+    score = (logits.sigmoid() * alignment.sigmoid()[..., None]).sqrt()
+    torch.testing.assert_close(decode(outputs).scores_BPC[:, part], score)
+    boxes = head.box_outs[1](squeezed).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(outputs.distribution_BP4E[:, part].flatten(2), boxes)

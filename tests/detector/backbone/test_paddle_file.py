@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from detector.backbone.paddle_file import read_arrays
 from errors import UsageError
-from tools.import_weights.paddle_file import read_arrays
 
 WEIGHTS = {
     "conv.weight": np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2),

@@ -1,1 +1,0 @@
-"""Checkpoints of other libraries, written as Matchpoint's own."""

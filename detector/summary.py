@@ -30,7 +30,7 @@ def parameters(detector: Detector) -> int:
 
 
 def summary(detector: Detector, name: str, height: int, width: int) -> str:
-    """One line: "picodet_s: 0.97 M parameters, 0.38 G multiply-adds (0.76 GFLOPs) at 320x320 px"."""
+    """One line: "picodet_s: 1.18 M parameters, 0.48 G multiply-adds (0.96 GFLOPs) at 320x320 px"."""
     size, count = parameters(detector) / 1e6, multiply_adds(detector, height, width) / 1e9
     work = f"{count:.2f} G multiply-adds ({2 * count:.2f} GFLOPs)"
     return f"{name}: {size:.2f} M parameters, {work} at {height}x{width} px"

@@ -88,7 +88,7 @@ def test_the_full_settings_are_those_of_the_papers(
     assert (config.model.head.channels, config.model.head.convs) == (256, 4)
     quality = {
         **dict.fromkeys(("atss", "fcos", "max_iou"), "centerness"),
-        **dict.fromkeys(("o2f", "o2f_max_filter", "dual_o2f", "poto_3dmf_aux", "dw"), "implicit"),
+        **dict.fromkeys(("o2f", "o2f_max_filter", "dual_o2f", "poto_3dmf_aux", "dw", "atss_tal"), "implicit"),
     }
     assert config.model.head.quality == quality.get(assigner, "none")
     assert (config.data.eval_short, config.data.long, config.data.eval_long) == (800, 1333, 1333)

@@ -10,7 +10,13 @@ from tools.models import CONFIGS, table
 
 @pytest.mark.parametrize(
     ("name", "parameters"),
-    [("picodet_m", 3.10), ("fcos_r50", 32.3)],  # PicoDet-LCNet 1.5x in PaddleDetection; FCOS in mmdetection
+    [
+        ("picodet_s", 1.18),
+        ("picodet_m", 3.46),
+        ("picodet_l", 5.80),
+        ("picodet_csp_m", 3.10),
+        ("fcos_r50", 32.3),
+    ],
 )
 def test_parameters_are_those_published(name: str, parameters: float) -> None:
     row = table([name], sizes=[(64, 64)]).splitlines()[2]

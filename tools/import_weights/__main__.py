@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -20,11 +21,16 @@ from detector.detector import build_detector
 from engine import checkpoint
 from engine.config import compose_config
 from errors import UsageError
-from tools.import_weights import torchvision_fcos
+from tools.import_weights import paddle_picodet, torchvision_fcos
 from tools.import_weights.converted import Converted
 
 SOURCES: dict[str, Callable[[Path | None], Converted]] = {
     "torchvision:fcos_resnet50_fpn": torchvision_fcos.convert,
+    **{
+        f"paddle:picodet_{size}_{side}": partial(paddle_picodet.convert, size=size, side=side)
+        for size in "sml"
+        for side in (320, 416)
+    },
 }
 
 

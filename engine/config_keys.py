@@ -191,6 +191,7 @@ ONLY: dict[tuple[str, str], dict[str, Key]] = {
     },
     ("model.head.kind", "pico"): {
         "model.head.reg_max": Key(7, whole(1), "largest distance to a side of a box, in strides"),
+        "model.head.squeeze": Key(False, yes_no, "squeeze-and-excitation, as in PicoDet of 2022"),
     },
 }  # fmt: skip
 

@@ -39,7 +39,7 @@ def test_help_shows_every_key() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("data=shapes",), ("data=coco", "data.root=x"), ("model=picodet_s",), ("model=fcos_r50",)]
+    "words", [("data=shapes",), ("data=coco", "data.root=x"), ("model=picodet_csp_s",), ("model=fcos_r50",)]
 )
 def test_every_key_of_a_config_is_in_the_table_and_the_other_way_round(
     composed: Compose, words: tuple[str, ...]

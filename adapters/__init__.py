@@ -8,16 +8,17 @@ Shape legend: B images, P points, L levels, G truths of the batch, K positives.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-try:  # in the package matchpoint_assigners
-    from .. import Assignment, GroundTruth, PointGrid, Predictions, ignore_inside  # type: ignore[misc]
-    from ..core.boxes import iou  # type: ignore[misc]
-except ImportError:  # in the repository
+if TYPE_CHECKING or __package__ == "adapters":  # in the repository
     from assigners import Assignment, GroundTruth, PointGrid, Predictions, ignore_inside
     from assigners.core.boxes import iou
+else:  # in the package matchpoint_assigners
+    from .. import Assignment, GroundTruth, PointGrid, Predictions, ignore_inside
+    from ..core.boxes import iou
 
 __all__ = [
     "Assignment",

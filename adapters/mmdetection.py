@@ -48,7 +48,8 @@ class PointAssigner(BaseAssigner):
         if isinstance(assigner, dict):
             options = dict(assigner)
             assigner = getattr(ASSIGNERS, options.pop("type"))(**options)
-        self.assigner, self.anchor_scale, self.offset, self.progress = assigner, anchor_scale, offset, 0.0
+        self.assigner: Any = assigner
+        self.anchor_scale, self.offset, self.progress = anchor_scale, offset, 0.0
 
     def assign(self, pred_instances: Any, *words: Any, **options: Any) -> Any:
         """One image. Truths, then maybe ignored ones; what else some heads pass is not needed."""

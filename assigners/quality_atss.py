@@ -13,10 +13,10 @@ from .core.boxes import iou, take, usable
 from .core.overlaps import blocks_of, overlapping
 from .core.pairs import Pairs, assignment, best_per_cell, exact, probability, top_per_truth
 from .core.quality import quality
-from .core.types import Assignment, GroundTruth, PointGrid, Predictions
+from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
 
 
-class QualityATSS:
+class QualityATSS(Assigner):
     """Many positives per truth, by the same quality by which POTO chooses one.
 
     Args:

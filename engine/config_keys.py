@@ -125,9 +125,11 @@ KEYS = _named({
         "head.quality": Key("none", choice("none", "centerness", "implicit"),
                             "branch whose probability multiplies the class score"),
         "head.score": Key("product", choice("product", "geometric_mean"), "how class and quality combine"),
+        "head.max_filter": Key(False, yes_no, "the implicit quality is DeFCN's 3D max filtering"),
     },
     "loss": {
-        "classification": Key(NEEDED, choice("focal", "quality_focal", "varifocal", "soft_focal"),
+        "classification": Key(NEEDED, choice("focal", "quality_focal", "varifocal", "soft_focal",
+                                              "matchability"),
                               "loss of the class scores"),
         "normalizer": Key("positives", choice("positives", "scores", "truths"),
                           "what divides it: number of positives, sum of their scores, number of truths"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from engine.evaluator import Evaluator
 from engine.pictures import draw_predictions
 from engine.progress import ProgressBar
 from engine.report import print_result
-from engine.run import read_config
+from engine.run import read_config, write_text
 from engine.setup import bf16, build_dataset, choose_device, trained_model
 from engine.trainer import metric
 from errors import UsageError
@@ -50,9 +51,23 @@ def evaluate_checkpoint(options: DictConfig) -> float:
         evaluation = evaluator(model, bar.advance)
     if distributed.is_main():
         evaluation.write(directory, epoch=state["epoch"], name=config.name, checkpoint=path.name)
+        if not (directory / "last.pt").exists():  # not the run itself
+            _describe(directory, config, path.parent / "metrics.jsonl")
         draw_predictions(model, dataset, directory / "pictures" / "predictions.png", device)
     print_result(console, f"{config.name} on {config.data.name}", evaluation.summary, str(directory))
     return metric(evaluation.summary, config)
+
+
+def _describe(directory: Path, config: DictConfig, metrics: Path) -> None:
+    """Leaves beside the results what tools.compare reads of a run, so that they can be a row of a table.
+
+    Args:
+        config: of the run, with the options of this evaluation.
+        metrics: the log of the run's training, if it has one.
+    """
+    write_text(directory / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+    if metrics.is_file():
+        shutil.copyfile(metrics, directory / "metrics.jsonl")
 
 
 def _checkpoint_file(options: DictConfig) -> Path:

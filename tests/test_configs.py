@@ -130,6 +130,7 @@ ONLY = {
     "coco_fcos_r101_1x": ("simota",),
     "coco_fcos_r101_3x": ("o2f",),
     "finetune": ("o2f",),
+    "nms_free": ("dual_o2f", "dual_tal"),
 } | {
     # Those of PicoDet differ in numbers only, so one stands for all with other assigners than its own.
     experiment: ("atss_tal",)

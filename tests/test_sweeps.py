@@ -54,6 +54,12 @@ def test_sweep_over_assigners() -> None:
     assert names(jobs_of("+sweep=assigners")) == expected
 
 
+def test_the_sweep_of_the_gap() -> None:
+    rows = ("o2f", "o2f_max_filter", "poto_3dmf_aux", "dual_tal", "dual_o2f", "tal", "atss")
+    jobs = jobs_of("+sweep=gap", "data.root=x", "data.name=own", "schedule.epochs=9")
+    assert names(jobs) == [f"own-picodet_s-{row}-seed{seed}" for row in rows for seed in range(3)]
+
+
 def test_sweep_over_seeds() -> None:
     jobs = jobs_of("+sweep=seeds", "assigner=tal", "data.crowd=1")
     assert names(jobs) == [f"shapes-fcos_lcnet-tal-seed{seed}" for seed in range(3)]

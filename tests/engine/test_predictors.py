@@ -21,6 +21,8 @@ from engine.predictors import build_supervisions
 from engine.setup import build_assigner, build_model
 from engine.trainer import train
 from errors import UsageError
+from tests.helpers.tiny_run import TINY_COCO_RUN, TINY_MODEL
+from tools.compare.runs import read
 
 Compose = Callable[..., DictConfig]
 CPU = torch.device("cpu")
@@ -161,3 +163,55 @@ def test_an_auxiliary_loss_reads_the_class_logits_of_a_predictor(tiny_run: Compo
     torch.testing.assert_close(got["one_box"], expected["one"]["box"])
     torch.testing.assert_close(got["auxiliary_cls"], expected["auxiliary"]["cls"])
     assert got["auxiliary_box"] == 0
+
+
+def nms_free(composed: Compose, tiny_coco: Path, init: Path, *words: str) -> DictConfig:
+    places = (f"data.root={tiny_coco}", f"runs_dir={tiny_coco}/runs", f"init={init}")
+    config = composed("experiment=nms_free", *TINY_COCO_RUN, *TINY_MODEL, *places, "max_steps=2", *words)
+    assert isinstance(config, DictConfig)
+    return config
+
+
+def test_a_frozen_detector_gets_a_second_predictor(
+    coco_run: Compose, composed: Compose, tiny_coco: Path
+) -> None:
+    first = coco_run("assigner=tal", "model=picodet_s", "max_steps=2", *TINY_MODEL)
+    train(first)
+    init = Path(first.runs_dir) / first.name / "last.pt"
+    before = torch.load(init, weights_only=True)["weights"]
+    config = nms_free(composed, tiny_coco, init)
+    train(config)
+    directory = Path(config.runs_dir) / config.name
+    after = torch.load(directory / "last.pt", weights_only=True)["model"]
+    for name, value in before.items():
+        assert torch.equal(after[name.replace("head.", "many.")], value), name
+    changed = [
+        name
+        for name in before
+        if name.startswith("head.") and not torch.equal(after[name.replace("head.", "one.")], before[name])
+    ]
+    assert any("class_outs" in name for name in changed)
+    # The detector's own result is in the report of the run that trained beside it.
+    own = json.loads((init.parent / "eval.json").read_text())
+    result = json.loads((directory / "eval.json").read_text())
+    assert result["others"]["many"]["nms"]["AP"] == own["nms"]["AP"]
+
+
+def test_a_frozen_predictor_must_fit(coco_run: Compose, composed: Compose, tiny_coco: Path) -> None:
+    first = coco_run("assigner=atss", "model=picodet_s", "max_steps=1", *TINY_MODEL)
+    train(first)
+    init = Path(first.runs_dir) / first.name / "last.pt"
+    with pytest.raises(UsageError, match=r"unknown many\.quality_outs"):
+        train(nms_free(composed, tiny_coco, init))
+    train(nms_free(composed, tiny_coco, init, "predictors.many.model.head.quality=centerness"))
+
+
+def test_an_evaluation_with_other_options_is_a_row_of_its_own(tiny_run: Compose, composed: Compose) -> None:
+    config = tiny_run("schedule.epochs=1", "max_steps=2")
+    train(config)
+    directory = Path(config.runs_dir) / config.name
+    words = (f"run={directory}", f"out={directory}-peaks", "eval.peak_window=3", "device=cpu")
+    evaluate_checkpoint(composed(*words, name="eval"))
+    row = read(Path(f"{directory}-peaks"))
+    assert (row.config["eval"]["peak_window"], row.config["name"]) == (3, config.name)
+    assert row.lines == read(directory).lines

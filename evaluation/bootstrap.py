@@ -5,12 +5,13 @@ matched twice: matching happens within an image, so a draw is a weight per image
 sums over the matches. Two detectors are compared on the same draws (Efron and Tibshirani, An Introduction to
 the Bootstrap, 1993, chapter 13: percentile intervals).
 
-Shape legend: I images, C classes, U the set itself and its draws; N, D, V, G as in evaluation.matching.
+Shape legend: I images, C classes, U the set itself and its draws; N, D, V, G as in evaluation.matching; S
+trainings, N data sets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,3 +101,43 @@ def difference(first_U: Floats, second_U: Floats) -> Difference:
     tail = 100.0 * (1.0 - LEVEL) / 2
     low, high = np.nanpercentile(apart_U[1:], (tail, 100.0 - tail))
     return Difference(float(apart_U[0]), float(low), float(high))
+
+
+def seeded_interval(value_SU: Floats, seed: int = 0) -> Difference:
+    """A number's mean over trainings, with its 95% interval over images and trainings.
+
+    Each draw of the images is joined with a draw, with replacement, of the trainings: a bootstrap in two
+    stages. With few trainings it understates how far they differ, by a factor of sqrt(1 - 1 / trainings).
+
+    Args:
+        value_SU: of each training (seed) on the set itself and on each draw of the images; the same draws for
+            all trainings.
+        seed: of the draws of trainings.
+    """
+    rng = np.random.Generator(np.random.PCG64(seed))
+    trainings, columns = value_SU.shape
+    chosen_SU = rng.integers(trainings, size=(trainings, columns))
+    chosen_SU[:, 0] = np.arange(trainings)
+    mean_U = np.take_along_axis(value_SU, chosen_SU, axis=0).mean(axis=0)
+    return difference(mean_U, np.zeros(columns))
+
+
+# Of Student's t: 97.5% are below, by degrees of freedom from 1.
+_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+
+
+def interval_over_sets(values: Sequence[float]) -> Difference:
+    """The mean over data sets and its 95% interval by Student's t, for sets drawn from all such sets.
+
+    One set has no interval: NaN.
+    """
+    value_N = np.asarray(values, dtype=np.float64)
+    count, mean = len(value_N), float(value_N.mean())
+    if count < 2:
+        return Difference(mean, float("nan"), float("nan"))
+    # From 11 degrees of freedom on an expansion around the normal distribution is right to 0.002.
+    quantile = (
+        _STUDENT[count - 2] if count <= 11 else 1.95996 + 2.3722 / (count - 1) + 2.8225 / (count - 1) ** 2
+    )
+    half = quantile * float(value_N.std(ddof=1)) / count**0.5
+    return Difference(mean, mean - half, mean + half)

@@ -25,7 +25,7 @@ ALL_AREAS = [0.0, 1e10]  # of the AP that stands first in COCO's summary
 
 @dataclass(frozen=True)
 class Matches:
-    """What COCOeval found, over objects of all sizes and at most 100 detections per image.
+    """What COCOeval found, over objects of all sizes.
 
     Attributes:
         images: how many, those without truths too. Images are numbered in the order of their ids.
@@ -57,12 +57,13 @@ class Matches:
     ignored_until_N: Ints
 
 
-def match(truth: Truth, rows_D7: Floats) -> Matches:
+def match(truth: Truth, rows_D7: Floats, limit: int = LIMITS[-1]) -> Matches:
     """Matches detections, rows as in evaluation.overlaps, to the objects of their images.
 
-    Every image id of the rows must be one of the truth; detections of other categories count for nothing.
+    Every image id of the rows must be one of the truth; detections of other categories count for
+    nothing. At most `limit` detections of an image and class take part.
     """
-    evaluation = _evaluated(truth, rows_D7)
+    evaluation = _evaluated(truth, rows_D7, limit)
     images, thresholds = len(evaluation.params.imgIds), len(evaluation.params.iouThrs)
     classes = [
         _one_class(evaluation.evalImgs[first : first + images], thresholds)
@@ -105,10 +106,10 @@ class _OneClass:
     ignored_TD: NDArray[np.bool_]
 
 
-def _evaluated(truth: Truth, rows_D7: Floats) -> Any:
+def _evaluated(truth: Truth, rows_D7: Floats, limit: int) -> Any:
     evaluation = pycocotools_evaluation(truth, rows_D7)
     evaluation.params.areaRng, evaluation.params.areaRngLbl = [ALL_AREAS], ["all"]
-    evaluation.params.maxDets = [LIMITS[-1]]
+    evaluation.params.maxDets = [limit]
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports its progress by print
         evaluation.evaluate()
     return evaluation

@@ -1,11 +1,12 @@
 """Detections in files: COCO's results format, and where a run keeps those of each selection.
 
-Shape legend: D detections, rows as in evaluation.overlaps.
+Shape legend: D detections, rows as in evaluation.overlaps; N those of one part.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -15,6 +16,7 @@ from evaluation.truth import Floats, Truth
 
 # The selections, in the order of tables, their names for people and their files in a run directory.
 SELECTIONS = {"nms": "NMS", "nms_free": "NMS-free"}
+ROWS_AT_ONCE = 4096
 PREDICTIONS = {"nms": "predictions_nms.json", "nms_free": "predictions.json"}
 
 
@@ -24,23 +26,25 @@ def predictions_file(selection: str, predictor: str | None = None) -> str:
     return name if predictor is None else name.replace("predictions", f"predictions_{predictor}", 1)
 
 
-class Result(msgspec.Struct):
+class Result(msgspec.Struct, gc=False):
     """One detection in COCO's results format; bbox is x, y, width, height in pixels of the image file."""
 
     image_id: int
     category_id: int
-    bbox: tuple[float, float, float, float]
+    bbox: Annotated[list[float], msgspec.Meta(min_length=4, max_length=4)]
     score: float
 
 
 def encode(rows_D7: Floats) -> bytes:
     """The rows as a COCO results file."""
-    return msgspec.json.encode(
-        [
-            Result(int(image), int(category), (x, y, width, height), score)
-            for image, x, y, width, height, score, category in rows_D7.tolist()
-        ]
-    )
+    parts = []
+    # In parts: the objects of one are freed before the next, which takes half the time of all at once.
+    for start in range(0, len(rows_D7), ROWS_AT_ONCE):
+        rows_N7 = rows_D7[start : start + ROWS_AT_ONCE]
+        image_N, category_N = (rows_N7[:, column].astype(np.int64).tolist() for column in (0, 6))
+        boxes, score_N = rows_N7[:, 1:5].tolist(), rows_N7[:, 5].tolist()
+        parts.append(msgspec.json.encode(list(map(Result, image_N, category_N, boxes, score_N)))[1:-1])
+    return b"[" + b",".join(parts) + b"]"
 
 
 def read_results(file: Path, truth: Truth) -> Floats:

@@ -22,6 +22,7 @@ from tools.compare.intervals import Pair, compare
 from tools.compare.report_html import page
 from tools.compare.report_text import differences_csv, groups_csv, markdown, print_report, runs_csv
 from tools.compare.report_wandb import log_report
+from tools.compare.runs import FinishedRun
 
 
 @dataclass
@@ -77,7 +78,7 @@ def report(options: Options, console: Console) -> list[Path]:
         write_text(out / name, text)
         console.print(out / name, soft_wrap=True, highlight=False)
     if options.wandb:
-        log_report(out, found, compared, options.project or runs[0].config["logger"]["project"])
+        log_report(out, found, compared, options.project or _project(runs))
     return [out / name for name in texts]
 
 
@@ -86,6 +87,11 @@ def _known_row(name: str | None, found: Sequence[Section]) -> None:
     if name is not None and name not in labels:
         known = ", ".join(dict.fromkeys(labels))
         raise UsageError(f"against={name}: no row has this label or assigner; there are {known}")
+
+
+def _project(runs: Sequence[FinishedRun]) -> str:
+    named = [run.config["logger"]["project"] for run in runs if not run.foreign]
+    return str(named[0]) if named else "matchpoint"
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from omegaconf import OmegaConf
 
 from errors import UsageError
 from evaluation.bootstrap import Difference, Floats, difference, resampled
+from evaluation.coco_backends import LIMITS
+from evaluation.coco_metrics import MANY
 from evaluation.matching import match
 from evaluation.results import SELECTIONS, read_results
 from evaluation.truth import Truth
@@ -54,21 +57,10 @@ def compare(section: Section, resamples: int, seed: int = 0, against: str | None
     runs = list({run.path: run for pair in pairs for group in pair for run in group.runs}.values())
     if not runs:
         return []
-    tasks = [(run, selection) for run in runs for selection in run.predictions]
-    work = partial(_resampled, _truth(runs), resamples, seed)
-    workers = min(len(tasks), os.cpu_count() or 1) if section.images >= PARALLEL_FROM else 1
-    if workers > 1:
-        # Spawned, not forked: torch's threads do not survive a fork.
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-            results = list(pool.map(work, tasks))
-    else:
-        results = list(map(work, tasks))
-    found = {(run.path, selection): ap for (run, selection), ap in zip(tasks, results, strict=True)}
-
-    absent_U = np.full(1 + resamples, np.nan)
+    found = resampled_runs(runs, resamples, seed)
 
     def of(group: Group, selection: str) -> Floats:
-        return np.mean([found.get((run.path, selection), absent_U) for run in group.runs], axis=0)
+        return np.mean([found[run.path, selection] for run in group.runs], axis=0)
 
     return [
         Pair(
@@ -79,6 +71,33 @@ def compare(section: Section, resamples: int, seed: int = 0, against: str | None
         )
         for first, second in pairs
     ]
+
+
+def resampled_runs(
+    runs: Sequence[FinishedRun], resamples: int, seed: int, metric: str = "AP"
+) -> dict[tuple[Path, str], Floats]:
+    """AP of each run and selection of one data set, on the set itself and on each draw of its images.
+
+    All runs share the draws. Where foreign results lack a selection, it is NaN.
+
+    Args:
+        metric: AP or AP_300, which counts up to 300 detections of an image and class.
+
+    Raises:
+        UsageError: as `compare`.
+    """
+    tasks = [(run, selection) for run in runs for selection in run.predictions]
+    work = partial(_resampled, _truth(runs), resamples, seed, metric)
+    workers = min(len(tasks), os.cpu_count() or 1) if runs[0].result["images"] >= PARALLEL_FROM else 1
+    if workers > 1:
+        # Spawned, not forked: torch's threads do not survive a fork.
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+            results = list(pool.map(work, tasks))
+    else:
+        results = list(map(work, tasks))
+    found = {(run.path, selection): ap_U for (run, selection), ap_U in zip(tasks, results, strict=True)}
+    absent_U = np.full(1 + resamples, np.nan)
+    return {(run.path, name): found.get((run.path, name), absent_U) for run in runs for name in SELECTIONS}
 
 
 def _pairs(groups: Sequence[Group], against: str | None) -> list[tuple[Group, Group]]:
@@ -114,21 +133,22 @@ def _truth(runs: Sequence[FinishedRun]) -> dict[str, Any]:
 
 
 def _resampled(
-    truth_json: dict[str, Any], resamples: int, seed: int, task: tuple[FinishedRun, str]
+    truth_json: dict[str, Any], resamples: int, seed: int, metric: str, task: tuple[FinishedRun, str]
 ) -> Floats:
     """AP of one run on the set itself and on each draw."""
     run, selection = task
     truth, file = Truth(truth_json), run.predictions[selection]
-    stored = run.result[selection]["AP"]
+    stored = run.result[selection][metric]
+    limit = MANY if metric == "AP_300" else LIMITS[-1]
     changed = f"has the data changed? python eval.py run={run.path} evaluates anew"
     if run.foreign:
         changed = f"the ground truth is that of the runs beside it; is that of {run.path} another one?"
     try:
-        ap_U = resampled(match(truth, read_results(file, truth)), resamples, seed)
+        ap_U = resampled(match(truth, read_results(file, truth), limit), resamples, seed)
     except UsageError as error:
         raise UsageError(f"{error}; {changed}") from error
     if stored is not None and abs(ap_U[0] - stored) > ROUNDING:
         raise UsageError(
-            f"{file} and the ground truth do not give the AP of {stored} that was measured: {changed}"
+            f"{file} and the ground truth do not give the {metric} of {stored} that was measured: {changed}"
         )
     return ap_U

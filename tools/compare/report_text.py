@@ -85,12 +85,12 @@ def markdown(sections: Sequence[Section], compared: Compared, left_out: Mapping[
     for section in sections:
         parts.append(f"## {section.title}, {section.images} images")
         rows = [[g.label, recipe(g), seeds(g), *(c.show(g) for c in MAIN)] for g in section.groups]
-        parts.append(_table(["assigner", "recipe", "seeds", *(c.heading for c in MAIN)], rows))
+        parts.append(markdown_table(["assigner", "recipe", "seeds", *(c.heading for c in MAIN)], rows))
         parts += [also_text(section)] if section.also else []
         for names in DETAILS.values():
             for selection, title in SELECTIONS.items():
                 rows = [[g.label, *(c.show(g) for c in names.of(selection))] for g in section.groups]
-                parts.append(_table([f"assigner, {title}", *names.values()], rows))
+                parts.append(markdown_table([f"assigner, {title}", *names.values()], rows))
         if compared[section.title]:
             parts += ["### Which differences are clear", INTERVAL_NOTE, _pairs(compared[section.title])]
         lines = [line for group in section.groups for line in commands(group.runs)]
@@ -110,10 +110,11 @@ def _pairs(pairs: Sequence[Pair]) -> str:
         ]
         for pair in pairs
     ]
-    return _table(headings, rows)
+    return markdown_table(headings, rows)
 
 
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; a bar within a cell is escaped."""
     lines = [headings, ["---"] * len(headings), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
@@ -130,7 +131,7 @@ def groups_csv(sections: Sequence[Section]) -> str:
                 found = column.spread(group)
                 row += ["", ""] if found is None else [found.mean, found.deviation]
             rows.append(row)
-    return _csv(head, rows)
+    return csv_lines(head, rows)
 
 
 def runs_csv(sections: Sequence[Section]) -> str:
@@ -141,7 +142,7 @@ def runs_csv(sections: Sequence[Section]) -> str:
         for group in section.groups
         for run in group.runs
     ]
-    return _csv(["data", "assigner", "recipe", "seed", "run", *(column.key for column in ALL)], rows)
+    return csv_lines(["data", "assigner", "recipe", "seed", "run", *(column.key for column in ALL)], rows)
 
 
 def differences_csv(compared: Compared) -> str:
@@ -161,10 +162,11 @@ def differences_csv(compared: Compared) -> str:
         for pair in pairs
         for selection, found in pair.differences.items()
     ]
-    return _csv(["data", "first", "second", "selection", "difference", "low", "high", "clear"], rows)
+    return csv_lines(["data", "first", "second", "selection", "difference", "low", "high", "clear"], rows)
 
 
-def _csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def csv_lines(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A CSV file; floats with six digits, nothing for None."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(head)

@@ -22,9 +22,9 @@ from torch import Tensor
 from assigners import Assigner, GroundTruth
 from benchmarks.assigners import ASSIGNERS, TITLES
 from benchmarks.cases import CLASSES, STRIDES, Case
-from detector.criterion import Criterion
 from detector.decode import decode
 from detector.detector import Detector
+from detector.scheduled_loss import Loss, build_criterion
 from engine.config import compose_config
 from engine.setup import build_assigner, build_model
 
@@ -38,7 +38,7 @@ def clock(device: str) -> float:
 
 def step(
     model: Detector,
-    criterion: Criterion,
+    criterion: Loss,
     assigner: Assigner,
     images_B3HW: Tensor,
     truth: GroundTruth,
@@ -52,7 +52,7 @@ def step(
     before = clock(device)
     assignment = assigner(outputs.grid, predictions, truth, 0.5)
     after = clock(device)
-    torch.stack(list(criterion(outputs, truth, assignment).values())).sum().backward()
+    torch.stack(list(criterion(outputs, truth, assignment, 0.5).values())).sum().backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
     model.zero_grad(set_to_none=True)
     return 1000 * (clock(device) - start), 1000 * (after - before)
@@ -71,7 +71,7 @@ def main() -> None:
         config = compose_config("experiment=coco_fcos_r50_1x", f"assigner={name}", *fixed)
         model = build_model(config, CLASSES).to(words.device).train()
         model = model.to(memory_format=torch.channels_last)
-        criterion = Criterion(**config.loss, quality=config.model.head.quality)
+        criterion = build_criterion(config.loss, config.model.head.quality)
         images = torch.randint(256, (words.batch, 3, 640, 640), dtype=torch.uint8, device=words.device)
         truth = Case("", 640, 640, STRIDES, (words.boxes,) * words.batch).draw(device=words.device)[2]
         one = partial(step, model, criterion, build_assigner(config), images, truth)

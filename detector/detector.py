@@ -16,6 +16,7 @@ from assigners.core.types import PointGrid
 from detector.backbone.backbone import Backbone
 from detector.head.fcos import FcosHead
 from detector.head.pico import PicoHead
+from detector.head.task_aligned import TaskAlignedHead
 from detector.neck.fpn import FeaturePyramid
 from detector.neck.pan import PathAggregation, csp_pan, lc_pan
 from detector.outputs import Outputs
@@ -23,6 +24,8 @@ from errors import UsageError
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB, of pixels from 0 to 255
 IMAGENET_STD = (58.395, 57.12, 57.375)
+
+Head = FcosHead | PicoHead | TaskAlignedHead
 
 BACKBONE_KEYS = ("name", "weights", "levels", "freeze_stages", "freeze_norm")
 # model.neck.kind and model.head.kind: the class, and the keys that it takes. By name, not by `_target_`: a
@@ -32,12 +35,13 @@ NECKS: dict[str, tuple[Callable[..., FeaturePyramid | PathAggregation], tuple[st
     "csp_pan": (csp_pan, ("channels",)),
     "lc_pan": (lc_pan, ("channels",)),
 }
-HEADS: dict[str, tuple[type[FcosHead | PicoHead], tuple[str, ...]]] = {
+HEADS: dict[str, tuple[type[Head], tuple[str, ...]]] = {
     "fcos": (
         FcosHead,
         ("channels", "convs", "quality", "score", "distances", "tower_bias", "origin", "max_filter"),
     ),
     "pico": (PicoHead, ("channels", "convs", "reg_max", "quality", "score", "max_filter", "squeeze")),
+    "task_aligned": (TaskAlignedHead, ("channels", "convs", "quality", "score", "max_filter")),
 }
 
 
@@ -65,13 +69,13 @@ class Detector(nn.Module):
 
     mean: Tensor
     inverse_std: Tensor
-    head: FcosHead | PicoHead  # where a detector has but one predictor
+    head: Head  # where a detector has but one predictor
 
     def __init__(
         self,
         backbone: Backbone,
         neck: FeaturePyramid | PathAggregation,
-        heads: Mapping[str, FcosHead | PicoHead],
+        heads: Mapping[str, Head],
         gradients: Mapping[str, float] | None = None,
         frozen: Sequence[str] = (),
     ) -> None:

@@ -119,7 +119,7 @@ KEYS = _named({
         "frozen": Key([], list_of(text), "parts that are not trained, such as [backbone,neck]"),
         "neck.kind": Key("fpn", choice("fpn", "csp_pan", "lc_pan"), "kind of feature pyramid"),
         "neck.channels": Key(256, whole(1), "of every feature level"),
-        "head.kind": Key("fcos", choice("fcos", "pico"), "kind of head"),
+        "head.kind": Key("fcos", choice("fcos", "pico", "task_aligned"), "kind of head"),
         "head.channels": Key(256, whole(1), "of the towers"),
         "head.convs": Key(4, whole(0), "convolutions of each tower"),
         "head.quality": Key("none", choice("none", "centerness", "implicit"),
@@ -139,6 +139,8 @@ KEYS = _named({
         "box_gain": Key(2.0, number(least=0), "factor of the box loss (GIoU)"),
         "quality_gain": Key(1.0, number(least=0), "factor of the centerness loss"),
         "dfl_gain": Key(0.25, number(least=0), "factor of the distribution focal loss (PicoDet's head)"),
+        "first": Key(None, or_null(mapping),
+                     "what differs while the progress of training, 0 to 1, is below first.until"),
     },
     "eval": {
         "every": Key(8, whole(1), "epochs between evaluations; the last epoch is always evaluated"),

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from assigners import Assigner, ignore_inside
 from data.loader import Batch
-from detector.criterion import Criterion
 from detector.decode import decode
-from detector.detector import Outputs
+from detector.outputs import Outputs
+from detector.scheduled_loss import Loss, build_criterion
 from engine.statistics import AssignmentStatistics
 from errors import UsageError
 
@@ -43,7 +43,7 @@ class Supervision:
     source: str
     classes_only: bool
     assigner: Assigner
-    criterion: Criterion
+    criterion: Loss
     weight: tuple[float, float]
     statistics: AssignmentStatistics
 
@@ -62,7 +62,7 @@ class Supervision:
         self.statistics.update(assignment, batch.truth)
         start, end = self.weight
         weight = start + (end - start) * progress
-        losses = self.criterion(own, batch.truth, assignment)
+        losses = self.criterion(own, batch.truth, assignment, progress)
         return {f"{self.label}{name}": weight * loss for name, loss in losses.items()}
 
     def numbers(self, progress: float) -> dict[str, float]:
@@ -123,7 +123,7 @@ def build_supervisions(config: DictConfig, device: torch.device) -> list[Supervi
                 source or name,
                 source is not None,
                 assigner_from(entry["assigner"], config.assigner.name),
-                Criterion(**(entry.get("loss") or {}), quality="none" if source else quality),
+                build_criterion(entry.get("loss") or {}, "none" if source else quality),
                 pair,
                 AssignmentStatistics(device),
             )

@@ -12,6 +12,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from detector.criterion import Criterion
+from detector.scheduled_loss import build_criterion
 from engine import checkpoint
 from engine.config import check
 from engine.config_keys import KEYS
@@ -26,6 +27,7 @@ GROUPS = ("assigner", "data", "debug", "experiment", "logger", "model", "recipe"
 ASSIGNERS = (
     "atss", "atss_tal", "dsla", "dual_o2f", "dual_tal", "dual_tal_scheduled", "dw", "fcos", "hungarian",
     "max_iou", "o2f", "o2f_max_filter", "poto", "poto_3dmf_aux", "rfla", "simota", "tal", "tal_one_to_few",
+    "tood",
 )  # fmt: skip
 
 
@@ -68,7 +70,7 @@ def test_the_controlled_recipe_leaves_only_the_assigner_different(composed: Comp
     assert controlled.name != published.name
     for config in (published, controlled):
         build_assigner(config)
-        Criterion(**config.loss, quality=config.model.head.quality)
+        build_criterion(config.loss, config.model.head.quality)
 
 
 PAPER_SETTINGS = [(depth, length) for depth in (50, 101) for length in ("1x", "3x")]
@@ -89,6 +91,7 @@ def test_the_full_settings_are_those_of_the_papers(
     quality = {
         **dict.fromkeys(("atss", "fcos", "max_iou"), "centerness"),
         **dict.fromkeys(("o2f", "o2f_max_filter", "dual_o2f", "poto_3dmf_aux", "dw", "atss_tal"), "implicit"),
+        "tood": "implicit",
     }
     assert config.model.head.quality == quality.get(assigner, "none")
     assert (config.data.eval_short, config.data.long, config.data.eval_long) == (800, 1333, 1333)
@@ -118,6 +121,20 @@ def test_picodet_is_trained_as_published(
     assert (assigner.first.score, assigner.second.reach) == ("iou", 7)
 
 
+def test_tood_is_trained_as_published(composed: Compose) -> None:
+    config = composed("experiment=coco_tood_r50_1x", "data.root=somewhere")
+    assert config.name == "coco-tood_r50_1x-tood-seed0"
+    head = config.model.head
+    assert (head.kind, head.channels, head.convs, head.quality) == ("task_aligned", 256, 6, "implicit")
+    assert (config.model.neck.extra_levels, config.model.backbone.freeze_norm) == (2, "statistics")
+    assigner = build_assigner(config)
+    first_of_tal = next(epoch for epoch in range(12) if progress(epoch, 12) >= assigner.switch)
+    assert first_of_tal == 4
+    assert config.loss.first.until == assigner.switch
+    assert (assigner.first.score, assigner.second.candidates) == ("one", "everywhere")
+    build_criterion(config.loss, head.quality)
+
+
 @pytest.mark.parametrize(("model", "reach"), [("fcos_lcnet", None), ("picodet_s", 7)])
 def test_the_reach_of_tal_is_that_of_the_head(composed: Compose, model: str, reach: int | None) -> None:
     assert build_assigner(composed(f"model={model}", "assigner=tal")).reach == reach
@@ -129,6 +146,7 @@ ONLY = {
     "coco_fcos_r50_3x": ("atss",),
     "coco_fcos_r101_1x": ("simota",),
     "coco_fcos_r101_3x": ("o2f",),
+    "coco_tood_r50_1x": ("tood",),
     "finetune": ("o2f",),
     "nms_free": ("dual_o2f", "dual_tal"),
 } | {
@@ -182,7 +200,8 @@ def test_debug_runs_two_steps(tiny_run: Compose) -> None:
 def test_a_loss_block_says_only_what_differs_from_the_criterions_defaults(assigner: str) -> None:
     parameters = signature(Criterion.__init__).parameters
     base = {name.removeprefix("loss."): key.default for name, key in KEYS.items() if name.startswith("loss.")}
+    assert base.pop("first") is None  # of detector.scheduled_loss
     assert base == {key: "???" if key == "classification" else parameters[key].default for key in base}
     assert {*base, "quality", "self"} == set(parameters)
     own: Any = OmegaConf.load(ROOT / "configs" / "assigner" / f"{assigner}.yaml").get("loss", {})
-    assert not {key for key, value in own.items() if value == base[key]}
+    assert not {key for key, value in own.items() if value == base.get(key)}

@@ -36,7 +36,10 @@ def table(names: Sequence[str], sizes: Sequence[tuple[int, int]] = SIZES) -> str
 
 
 def _composed(name: str) -> DictConfig:
-    return compose_config(f"model={name}", "model.head.quality=none").model
+    model = compose_config(f"model={name}").model
+    if model.head.kind != "task_aligned":  # the alignment is part of that head
+        model.head.quality = "none"
+    return model
 
 
 def _row(cells: Sequence[str]) -> str:

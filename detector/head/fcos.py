@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from assigners.core.types import PointGrid
 from detector.head.max_filter import MaxFilter, check_max_filter
-from detector.head.output_maps import PRIOR, flat, group_norm, in_float32
+from detector.head.output_maps import PRIOR, flat, in_float32
+from detector.head.tower import tower
 from detector.outputs import Outputs, Scoring
 from errors import UsageError
 
@@ -143,13 +144,3 @@ def _from_corner(grid: PointGrid) -> Tensor:
         shift_N2 = grid.centers_P2[part] - corner_N2
         shifts.append(torch.cat((shift_N2, -shift_N2), dim=1))
     return torch.cat(shifts)
-
-
-def tower(in_channels: int, channels: int, convs: int, bias: bool = False) -> nn.Sequential:
-    """`convs` times 3x3 convolution, GroupNorm, ReLU."""
-    layers: list[nn.Module] = []
-    for n in range(convs):
-        layers.append(nn.Conv2d(channels if n else in_channels, channels, 3, padding=1, bias=bias))
-        layers.append(group_norm(channels))
-        layers.append(nn.ReLU(inplace=True))
-    return nn.Sequential(*layers)

@@ -16,6 +16,7 @@ from assigners import POTO, GroundTruth, QualityATSS
 from data.loader import Batch
 from detector.criterion import Criterion
 from detector.decode import decode
+from detector.scheduled_loss import build_criterion
 from engine.evaluate import evaluate_checkpoint
 from engine.predictors import build_supervisions
 from engine.setup import build_assigner, build_model
@@ -60,7 +61,7 @@ def test_each_predictor_has_its_own_assigner_loss_and_weight(tiny_run: Compose, 
         assigner.keep = keep
         own = outputs[name]
         assignment = assigner(own.grid, decode(own), TRUTH)
-        found = Criterion(**plain.loss)(own, TRUTH, assignment)
+        found = build_criterion(plain.loss, "none")(own, TRUTH, assignment, progress)
         expected |= {f"{name}_{key}": weight * loss for key, loss in found.items()}
     got = losses(config, progress)
     assert (

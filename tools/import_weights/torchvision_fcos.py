@@ -21,8 +21,7 @@ LEVELS = 5
 WEIGHTS = FCOS_ResNet50_FPN_Weights.COCO_V1
 WORDS = (
     "data=coco", "data.root=coco", "model=fcos_r50_torchvision", "schedule=1x", "assigner=fcos",
-    "model.head.score=geometric_mean", "eval.score_threshold=0.2", "eval.metric=nms",
-    "name=torchvision-fcos_resnet50_fpn",
+    "eval.score_threshold=0.2", "eval.metric=nms", "name=torchvision-fcos_resnet50_fpn",
 )  # fmt: skip
 PREFIXES = {
     "backbone.body.": "backbone.features.",

@@ -15,7 +15,7 @@ from torch import Tensor
 from detector.detector import Detector
 from engine import checkpoint
 from engine.predictors import ALONE
-from errors import UsageError
+from errors import UsageError, listed
 
 # The convolutions of a head whose output channels are the classes: row i of their parameters is class i.
 CLASS_OUTPUTS = ".class_out"
@@ -110,4 +110,4 @@ def _by_name(own: Tensor, theirs: Tensor, classes: Sequence[str], known: Sequenc
 
 
 def _shown(names: Sequence[str]) -> str:
-    return f" ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''})" if names else ""
+    return f" ({listed(names)})" if names else ""

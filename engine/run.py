@@ -16,7 +16,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from engine.config import ALL, completed, flatten
-from errors import UsageError
+from errors import UsageError, listed
 
 # Keys that cannot change the result of a run, so a run may continue with other values of them.
 FREE = tuple(name for name, key in ALL.items() if key.free)
@@ -102,7 +102,7 @@ def read_config(path: Path) -> DictConfig:
     file = path / "config.yaml"
     if not file.is_file():
         known = sorted(p.parent.name for p in path.parent.glob("*/config.yaml"))
-        there = f"; runs there: {', '.join(known[:8])}" if known else ""
+        there = f"; runs there: {listed(known, 8)}" if known else ""
         raise UsageError(f"{path} is not a run directory, it has no config.yaml{there}")
     try:
         config = OmegaConf.load(file)

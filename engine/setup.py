@@ -17,7 +17,7 @@ from data.shapes.dataset import ShapesDataset
 from detector.detector import Detector, build_detector
 from engine import checkpoint
 from engine.predictors import assigner_from, head_options
-from errors import UsageError
+from errors import UsageError, listed
 
 
 def choose_device(name: str) -> torch.device:
@@ -128,7 +128,7 @@ def trained_model(
 
 
 def _listed(classes: list[str]) -> str:
-    return f"{len(classes)} classes ({', '.join(classes[:5])}{', ...' if len(classes) > 5 else ''})"
+    return f"{len(classes)} classes ({listed(classes)})"
 
 
 def build_assigner(config: DictConfig) -> Assigner:

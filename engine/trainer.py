@@ -34,7 +34,7 @@ from engine.schedule import progress
 from engine.setup import bf16, build_dataset, build_model, choose_device
 from engine.state import State
 from engine.tracking import Tracker, open_tracker
-from errors import UsageError
+from errors import UsageError, listed
 
 log = logging.getLogger(__name__)
 SAVE_EVERY = 600.0  # seconds of training that a crash may cost
@@ -84,8 +84,8 @@ class Trainer:
         self.val_set = build_dataset(config.data, "val", config.seed)
         if self.train_set.class_names != self.val_set.class_names:
             raise UsageError(
-                f"the splits differ in classes: train has {', '.join(self.train_set.class_names[:5])}..., "
-                f"val has {', '.join(self.val_set.class_names[:5])}...: use one category list for both files"
+                f"the splits differ in classes: train has {listed(self.train_set.class_names)}; "
+                f"val has {listed(self.val_set.class_names)}: use one category list for both files"
             )
         self.supervisions = build_supervisions(config, self.device)
         model = build_model(config, len(self.train_set.class_names))

@@ -18,7 +18,7 @@ from data.coco.read import read_annotations
 from engine import checkpoint
 from engine.record import run_record
 from engine.setup import build_dataset
-from errors import UsageError
+from errors import UsageError, listed
 
 
 @dataclass
@@ -63,7 +63,7 @@ def add_record(options: Options) -> None:
 
 def first(names: Sequence[str]) -> str:
     """The number of names and the first of them."""
-    return f"{len(names)} classes ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''})"
+    return f"{len(names)} classes ({listed(names)})"
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from data.coco.annotations import Annotations
-from errors import UsageError
+from errors import UsageError, listed
 
 ONE = "object"  # the name of the class of everything
 
@@ -55,7 +55,7 @@ def _supercategories(truth: Annotations, path: Path) -> list[str]:
     ]
     if without:
         raise UsageError(
-            f"data.categories=supercategory, but {path} has no supercategory for {_listed(without)}: "
+            f"data.categories=supercategory, but {path} has no supercategory for {listed(without, 10)}: "
             "add it to the categories of the file, or choose all, one or a list of names"
         )
     return [group for group in truth.supercategories if group is not None]
@@ -77,7 +77,7 @@ def _kept(truth: Annotations, names: Sequence[str], path: Path) -> Annotations:
     unknown = [name for name in names if name not in truth.class_names]
     if unknown:
         raise UsageError(
-            f"data.categories: {path} has no {_listed(unknown)}; {_suggestion(unknown, truth.class_names)}"
+            f"data.categories: {path} has no {listed(unknown, 10)}; {_suggestion(unknown, truth.class_names)}"
         )
     old_labels = [label for label, name in enumerate(truth.class_names) if name in names]
     label_C = np.full(len(truth.class_names), -1)
@@ -98,8 +98,4 @@ def _suggestion(unknown: Sequence[str], known: Sequence[str]) -> str:
     close = [by_lower[match] for name in unknown for match in get_close_matches(name.lower(), by_lower)]
     if close:
         return f"did you mean {', '.join(dict.fromkeys(close))}?"
-    return f"its {len(known)} categories are {_listed(known)}"
-
-
-def _listed(names: Sequence[str], count: int = 10) -> str:
-    return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
+    return f"its {len(known)} categories are {listed(known, 10)}"

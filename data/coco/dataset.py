@@ -22,7 +22,7 @@ from data.coco.annotations import Annotations
 from data.coco.categories import regrouped
 from data.coco.read import read_annotations
 from data.sample import IGNORED, Index, Sample, Transform, transformed
-from errors import UsageError
+from errors import UsageError, listed
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +164,7 @@ def _training_boxes(path: Path, truth: Annotations) -> tuple[np.ndarray, np.ndar
     if bad_ids:
         log.warning(
             "%s: %d of %d boxes have no area inside their image, so training leaves them out: annotations %s",
-            path, len(bad_ids), len(solid_A), _first([str(annotation_id) for annotation_id in bad_ids]),
+            path, len(bad_ids), len(solid_A), listed([str(annotation_id) for annotation_id in bad_ids]),
         )  # fmt: skip
     return xyxy_A4, solid_A
 
@@ -174,12 +174,12 @@ def _check_files(folder: Path, truth: Annotations) -> None:
     if not folder.is_dir():
         raise UsageError(f"image folder {folder} does not exist")
     names = truth.file_names_I.tolist()
-    listed = {parent: set(os.listdir(folder / parent)) for parent in {os.path.dirname(name) for name in names}
+    there = {parent: set(os.listdir(folder / parent)) for parent in {os.path.dirname(name) for name in names}
               if (folder / parent).is_dir()}  # fmt: skip
-    missing = [name for name in names if os.path.basename(name) not in listed.get(os.path.dirname(name), ())]
+    missing = [name for name in names if os.path.basename(name) not in there.get(os.path.dirname(name), ())]
     if missing:
         raise UsageError(
-            f"{len(missing)} of {len(names)} images are not in {folder}: {_first(missing)}; "
+            f"{len(missing)} of {len(names)} images are not in {folder}: {listed(missing)}; "
             "do the folder and the annotation file belong together?"
         )
     count = len(names)
@@ -198,7 +198,7 @@ def _check_files(folder: Path, truth: Annotations) -> None:
         problems = [problem for problem in pool.map(check, rows.tolist()) if problem]
     if problems:
         raise UsageError(
-            f"{len(problems)} of {checks} images checked in {folder} are wrong: {_first(problems)}"
+            f"{len(problems)} of {checks} images checked in {folder} are wrong: {listed(problems)}"
         )
 
 
@@ -209,7 +209,3 @@ def _header_problem(file: Image.Image, size_2: np.ndarray) -> str | None:
     if file.mode.startswith(("I", "F")):
         return f"has more than 8 bits per channel (mode {file.mode}); convert it to 8 bits"
     return None
-
-
-def _first(items: list[str], count: int = 5) -> str:
-    return ", ".join(items[:count]) + (", ..." if len(items) > count else "")

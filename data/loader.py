@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from assigners.core.types import GroundTruth
 from data.sample import IGNORED, DetectionDataset, Sample
 from data.sampler import EpochSampler, Request
+from data.square import squared
 from data.worker import end_with_reader_only
 
 Size = tuple[int, int]  # (height, width) in pixels
@@ -126,14 +127,16 @@ def train_loader(
     rank: int = 0,
     ranks: int = 1,
     accumulate: int = 1,
+    sides: Sequence[int] = (),
 ) -> TrainLoader:
     """Shuffled batches of `batch_size` images for each of `ranks` processes.
 
     The canvas of a batch has room for all images of its step: those of all processes and of the `accumulate`
-    batches whose gradients are added up. So it is the same for any number of processes.
+    batches whose gradients are added up. So it is the same for any number of processes. With `sides` it is a
+    square of one of them, to which all images of the step are resized.
     """
     portrait_I = dataset.size_I2[:, 0] > dataset.size_I2[:, 1]
-    sampler = EpochSampler(portrait_I, batch_size, seed, rank, ranks, accumulate)
+    sampler = EpochSampler(portrait_I, batch_size, seed, rank, ranks, accumulate, sides)
     return TrainLoader(_loader(dataset, workers, seed, multiple, sampler), sampler)
 
 
@@ -177,6 +180,8 @@ class _Batches:
     def __getitems__(self, request: Request) -> Batch:
         """DataLoader calls this with what its batch sampler gives."""
         samples = [self._dataset[index] for index in request.own]
+        if request.side:
+            return collate([squared(sample, request.side) for sample in samples], self._multiple)
         shapes = (self._dataset.planned(index).image.shape for index in request.beside)
         return collate(samples, self._multiple, [(shape[1], shape[2]) for shape in shapes])
 

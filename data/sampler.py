@@ -16,10 +16,14 @@ from errors import UsageError
 
 
 class Request(NamedTuple):
-    """What a data worker is asked for: the images of a batch, and the others whose sizes set its canvas."""
+    """What a data worker is asked for: the images of a batch, and the others whose sizes set its canvas.
+
+    A `side` above 0 makes squares of that many pixels of them.
+    """
 
     own: Sequence[Index]
     beside: Sequence[Index] = ()
+    side: int = 0
 
 
 class EpochSampler(Sampler[Request]):
@@ -34,6 +38,7 @@ class EpochSampler(Sampler[Request]):
         portrait_I: bool, which images are higher than wide.
         batch_size: images of a batch on each rank.
         accumulate: batches of one step.
+        sides: the squares of which one is drawn for all images of a step; empty where ratios are kept.
 
     Raises:
         UsageError: if there are fewer images than ranks.
@@ -47,13 +52,14 @@ class EpochSampler(Sampler[Request]):
         rank: int = 0,
         ranks: int = 1,
         accumulate: int = 1,
+        sides: Sequence[int] = (),
     ) -> None:
         if batch_size < 1 or len(portrait_I) < ranks:
             raise UsageError(
                 f"{len(portrait_I)} images, batches of {batch_size}, {ranks} processes: nothing to do for one"
             )
         self.portrait_I, self.batch_size, self.seed = portrait_I, batch_size, seed
-        self.rank, self.ranks, self.accumulate = rank, ranks, accumulate
+        self.rank, self.ranks, self.accumulate, self.sides = rank, ranks, accumulate, sides
         self.epoch, self.start = 0, 0
 
     def set(self, epoch: int, start: int = 0) -> None:
@@ -75,7 +81,16 @@ class EpochSampler(Sampler[Request]):
             own = np.arange(number * batch, min((number + 1) * batch, len(order)))[self.rank :: self.ranks]
             first = number // self.accumulate * step
             beside = np.setdiff1d(np.arange(first, min(first + step, len(order))), own)
-            yield Request(self._indices(order[own]), self._indices(order[beside]))
+            side = self._side(number // self.accumulate)
+            others = [] if side else self._indices(order[beside])
+            yield Request(self._indices(order[own]), others, side)
+
+    def _side(self, step: int) -> int:
+        """The square of a step: it depends on (seed, epoch, step) only; 0 for none."""
+        if not self.sides:
+            return 0
+        key = np.random.SeedSequence((self.seed, self.epoch, step, 1))
+        return self.sides[int(np.random.Generator(np.random.PCG64(key)).integers(len(self.sides)))]
 
     def _indices(self, images: np.ndarray) -> list[Index]:
         return [(self.epoch, image) for image in images.tolist()]

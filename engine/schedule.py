@@ -42,6 +42,7 @@ def build_optimizer(model: nn.Module, schedule: Mapping[str, Any]) -> Optimizer:
 def learning_rate_factor(schedule: Mapping[str, Any], steps_per_epoch: int) -> Callable[[int], float]:
     """The factor on the learning rate at each step: linear warm-up, then a cosine to zero or steps of 0.1."""
     total = schedule["epochs"] * steps_per_epoch
+    cosine = (schedule["decay_epochs"] or schedule["epochs"]) * steps_per_epoch
     warmup = min(schedule["warmup_steps"], total // 2)
     milestones = [epoch * steps_per_epoch for epoch in schedule["milestones"]]
     if schedule["decay"] not in ("cosine", "step"):
@@ -50,7 +51,7 @@ def learning_rate_factor(schedule: Mapping[str, Any], steps_per_epoch: int) -> C
     def factor(step: int) -> float:
         start = 0.001 + 0.999 * step / warmup if step < warmup else 1.0
         if schedule["decay"] == "cosine":
-            done = max(0, step - warmup) / max(1, total - warmup)
+            done = max(0, step - warmup) / max(1, cosine - warmup)
             return start * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
         return start * 0.1 ** sum(step >= milestone for milestone in milestones)
 

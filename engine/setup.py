@@ -54,11 +54,17 @@ def build_dataset(data: DictConfig, split: str, seed: int, epochs: int | None = 
         epochs: of the whole training; the last `data.plain_epochs` of them are plain.
     """
     if split != "train":
-        return _raw_dataset(data, split, seed, eval_transform(data.eval_short, data.eval_long))
-    short = data.short if isinstance(data.short, int) else list(data.short)
+        transform = eval_transform(data.eval_short, data.eval_long, data.square)
+        return _raw_dataset(data, split, seed, transform)
+    for key in ("scale_jitter", "mosaic", "mixup"):
+        if data.square and data[key]:
+            raise UsageError(f"data.{key}={data[key]} does not go with data.square=true; leave one out")
     plain: dict[str, Any] = {
-        "short": short, "long": data.long, "flip": data.flip, "photometric": data.photometric,
-    }  # fmt: skip
+        "short": None if data.square else sides(data),
+        "long": data.long,
+        "flip": data.flip,
+        "photometric": data.photometric,
+    }
     transform = train_transform(**plain, expand=data.expand, crop=data.crop, scale_jitter=data.scale_jitter)
     if not (data.mosaic or data.mixup or data.plain_epochs):
         return _raw_dataset(data, split, seed, transform)
@@ -75,6 +81,11 @@ def build_dataset(data: DictConfig, split: str, seed: int, epochs: int | None = 
         mixup=data.mixup,
         plain_from=None if epochs is None else epochs - data.plain_epochs,
     )
+
+
+def sides(data: DictConfig) -> list[int]:
+    """The sides of which training draws one."""
+    return [data.short] if isinstance(data.short, int) else list(data.short)
 
 
 def _raw_dataset(data: DictConfig, split: str, seed: int, transform: Transform | None) -> DetectionDataset:

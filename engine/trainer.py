@@ -31,7 +31,7 @@ from engine.record import run_record
 from engine.report import print_result, show
 from engine.run import Run, begin, open_run
 from engine.schedule import progress
-from engine.setup import bf16, build_dataset, build_model, choose_device
+from engine.setup import bf16, build_dataset, build_model, choose_device, sides
 from engine.state import State
 from engine.tracking import Tracker, open_tracker
 from errors import UsageError, listed
@@ -89,7 +89,8 @@ class Trainer:
             )
         self.supervisions = build_supervisions(config, self.device)
         model = build_model(config, len(self.train_set.class_names))
-        size = (config.data.eval_short, config.data.eval_long)
+        short = config.data.eval_short
+        size = (short, short if config.data.square else config.data.eval_long)
         console.print(summary(model, config.model.name, *size), soft_wrap=True, highlight=False)
         # A run that is continued has weights of its own.
         if config.init is not None and not run.resumed:
@@ -99,7 +100,13 @@ class Trainer:
         place = {"rank": distributed.rank(), "ranks": distributed.ranks()}
         workers, batch_size = config.data.workers, distributed.share(config.schedule.batch_size)
         self.batches = train_loader(
-            self.train_set, batch_size, workers, config.seed, accumulate=config.schedule.accumulate, **place
+            self.train_set,
+            batch_size,
+            workers,
+            config.seed,
+            accumulate=config.schedule.accumulate,
+            sides=sides(config.data) if config.data.square else (),
+            **place,
         )
         batches = eval_loader(self.val_set, config.eval.batch_size, workers, **place)
         self.evaluator = Evaluator(self.val_set, batches, config.eval, self.device, self.bf16)

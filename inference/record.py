@@ -28,17 +28,20 @@ class Resize(Part, frozen=True):
     """The ratio is kept: the shorter side becomes `short`, unless the longer side would exceed `long`.
 
     Attributes:
+        long: None makes squares of side `short` and does not keep the ratio.
         rounding: of both sides to whole pixels; at least 2 pixels are left.
         filter: how pixels are computed, see `inference.pixels.resized`.
     """
 
     short: Pixels
-    long: Pixels
+    long: Pixels | None
     rounding: Literal["half_to_even"] = "half_to_even"
     filter: Literal["bilinear_antialiased"] = "bilinear_antialiased"
 
     def size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) of an image of this size after resizing."""
+        if self.long is None:
+            return self.short, self.short
         scale = min(self.short / min(height, width), self.long / max(height, width))
         return max(2, round(height * scale)), max(2, round(width * scale))
 
@@ -134,7 +137,7 @@ def record_of_run(
     return Record(
         classes=classes,
         category_ids=category_ids,
-        resize=Resize(data["eval_short"], data["eval_long"]),
+        resize=Resize(data["eval_short"], None if data.get("square") else data["eval_long"]),
         padding=padding,
         normalization=normalization,
         selection=Selection(

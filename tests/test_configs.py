@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from inspect import signature
 from pathlib import Path
@@ -111,12 +112,17 @@ def test_picodet_is_trained_as_published(
     assert config.name == f"coco-picodet_{size}_{side}-atss_tal-seed0"
     assert (config.model.neck.channels, config.model.head.channels) == (channels, channels)
     assert (config.model.head.convs, config.model.head.reg_max) == (convs, 7)
-    assert config.data.eval_short == config.data.eval_long == side
+    assert (config.data.square, config.data.eval_short) == (True, side)
+    assert list(config.data.short) == [side - 64, side - 32, side, side + 32, side + 64]
     schedule = config.schedule
-    assert (schedule.epochs, schedule.optimizer, schedule.weight_decay) == (300, "sgd", 4e-5)
+    epochs = 250 if size == "l" or (size, side) == ("m", 416) else 300
+    assert (schedule.epochs, schedule.decay_epochs or epochs) == (epochs, 300)
+    assert (schedule.optimizer, schedule.weight_decay) == ("sgd", 4e-5)
     assert schedule.lr == pytest.approx(0.32 / 256 * schedule.batch_size)
-    assigner = build_assigner(config)
-    first_of_tal = next(epoch for epoch in range(300) if progress(epoch, 300) >= assigner.switch)
+    text = (ROOT / f"configs/experiment/coco_picodet_{size}_{side}.yaml").read_text()
+    words = re.findall(r"assigner\.switch=\S+\d", text)[:1]  # of the command that the file names
+    assigner = build_assigner(composed(f"experiment=coco_picodet_{size}_{side}", "data.root=x", *words))
+    first_of_tal = next(epoch for epoch in range(epochs) if progress(epoch, epochs) >= assigner.switch)
     assert first_of_tal == 100
     assert (assigner.first.score, assigner.second.reach) == ("iou", 7)
 

@@ -21,7 +21,7 @@ MIN_LEFT = 0.25  # of a box's area: an object that is cut more than this is no t
 
 
 def train_transform(
-    short: int | Sequence[int],
+    short: int | Sequence[int] | None,
     long: int,
     flip: float = 0.5,
     photometric: bool | str = False,
@@ -32,11 +32,14 @@ def train_transform(
     """Expand, crop, resize, flip and colours, in this order; by default only resize and flip.
 
     Args:
-        short: the wanted shorter side in pixels; one of several is drawn for each image.
+        short: the wanted shorter side in pixels; one of several is drawn for each image. None leaves the
+            resizing to the loader, see `data.square`.
         long: the longer side never exceeds this, whatever `short` says.
         flip: the probability of a horizontal flip.
         photometric: True varies brightness, contrast, saturation and hue a little; "strong" does it as SSD,
-            each with probability 0.5, contrast first or last, and permutes the channels of some images.
+            each with probability 0.5, contrast first or last, and permutes the channels of some images;
+            "distort" varies brightness, contrast and saturation by up to a half and hue by 18 degrees, each
+            with probability 0.5, in random order (PaddleDetection's RandomDistort).
         expand: the probability of a random place on a canvas of up to 4 times the sides (SSD, arXiv
             1512.02325, section 3.6).
         crop: the probability of a crop around some object (SSD, section 2.2) of at least 0.3 of each side,
@@ -52,14 +55,14 @@ def train_transform(
         if not 0 <= value <= 1:
             raise UsageError(f"{name}={value} is not a probability; choose 0 to 1")
     fill: dict[Any, Any] = {tv_tensors.Image: PADDING_RGB, "others": 0}
-    resize = KeepRatioResize(short, long)
     steps: list[Any] = []
     if expand > 0:
         steps.append(v2.RandomZoomOut(fill=fill, side_range=(1.0, 4.0), p=expand))
     if crop > 0:
         steps.append(v2.RandomApply([Cut(IoUCrop())], p=crop))
     if scale_jitter is None:
-        steps.append(resize)
+        if short is not None:
+            steps.append(KeepRatioResize(short, long))
     else:
         low, high = scale_jitter
         square = v2.RandomCrop(long, pad_if_needed=True, fill=fill)
@@ -68,14 +71,20 @@ def train_transform(
     colors: list[Any] = []
     if photometric == "strong":
         colors.append(v2.RandomPhotometricDistort())
+    elif photometric == "distort":
+        ranges: list[dict[str, float]] = [
+            {"brightness": 0.5}, {"contrast": 0.5}, {"saturation": 0.5}, {"hue": 0.05},
+        ]  # fmt: skip
+        colors.append(v2.RandomOrder([v2.RandomApply([v2.ColorJitter(**r)], p=0.5) for r in ranges]))
     elif photometric:
         colors.append(v2.ColorJitter(brightness=0.25, contrast=0.25, saturation=0.25, hue=0.03))
     return BoxTransform(steps, colors)
 
 
-def eval_transform(short: int, long: int) -> BoxTransform:
-    """Resize only: shorter side `short`, longer side at most `long`."""
-    return BoxTransform([KeepRatioResize(short, long)])
+def eval_transform(short: int, long: int, square: bool = False) -> BoxTransform:
+    """Resize only: shorter side `short`, longer side at most `long`; or a square of side `short`."""
+    resize = v2.Resize((short, short), antialias=True) if square else KeepRatioResize(short, long)
+    return BoxTransform([resize])
 
 
 class BoxTransform:

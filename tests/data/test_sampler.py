@@ -93,3 +93,26 @@ def test_an_impossible_share_is_refused() -> None:
         sampler(1, 4, rank=0, ranks=2)
     with pytest.raises(UsageError):
         sampler(5, 0)
+
+
+def test_all_images_of_a_step_get_one_square() -> None:
+    """The side depends on seed, epoch and step, not on the number of processes or the place in the epoch."""
+    sides = (256, 320, 384)
+
+    def drawn(epoch: int, start: int = 0, **options: object) -> list[int]:
+        own = EpochSampler(
+            np.zeros(400, dtype=bool), **{"batch_size": 4, "seed": 0, "sides": sides, **options}
+        )  # type: ignore[arg-type]
+        own.set(epoch, start)
+        requests = list(own)
+        assert all(not request.beside for request in requests)
+        return [request.side for request in requests]
+
+    whole = drawn(0)
+    assert set(whole) == set(sides)
+    assert drawn(0, start=30) == whole[30:]
+    assert drawn(0, batch_size=2, ranks=2, rank=1) == whole
+    assert drawn(0, batch_size=2, accumulate=2) == [side for side in whole for _ in range(2)]
+    assert drawn(1) != whole
+    assert drawn(0, seed=1) != whole
+    assert {request.side for request in sampler(23, 4)} == {0}

@@ -8,8 +8,8 @@ from torch.optim import SGD, AdamW
 from engine.schedule import build_optimizer, learning_rate_factor, moving_average, progress
 from errors import UsageError
 
-COSINE = {"epochs": 10, "warmup_steps": 20, "decay": "cosine", "milestones": []}
-STEP = {"epochs": 12, "warmup_steps": 5, "decay": "step", "milestones": [8, 11]}
+COSINE = {"epochs": 10, "warmup_steps": 20, "decay": "cosine", "milestones": [], "decay_epochs": None}
+STEP = {"epochs": 12, "warmup_steps": 5, "decay": "step", "milestones": [8, 11], "decay_epochs": None}
 
 
 def network() -> nn.Module:
@@ -33,6 +33,13 @@ def test_warm_up_takes_at_most_half_of_a_short_run() -> None:
     factor = learning_rate_factor({**COSINE, "warmup_steps": 1000}, 10)
     assert factor(50) == 1.0
     assert factor(49) < 1.0
+
+
+def test_a_longer_cosine_is_cut_off() -> None:
+    """PicoDet-M and L train 250 epochs of a cosine of 300."""
+    cut, whole = (learning_rate_factor({**COSINE, **e}, 100) for e in ({"decay_epochs": 12}, {"epochs": 12}))
+    assert [cut(step) for step in (0, 10, 500, 999)] == [whole(step) for step in (0, 10, 500, 999)]
+    assert cut(999) > learning_rate_factor(COSINE, 100)(999)
 
 
 def test_cosine_ends_at_zero() -> None:

@@ -187,6 +187,10 @@ ONLY: dict[tuple[str, str], dict[str, Key]] = {
                                "all, supercategory, one, or a list of names: which classes are told apart"),
         "data.crowd_regions": Key("drop", choice("drop", "ignore"),
                                   "training: crowd boxes are background, or points inside are ignored"),
+        "data.filter_empty": Key(False, yes_no, "training leaves out images without a box to learn from"),
+        "data.cache_dir": Key("runs/.cache", or_null(text),
+                              "for what is read once, such as large annotation files; null: read each time",
+                              free=True),
     },
     ("model.neck.kind", "fpn"): {
         "model.neck.extra_levels": Key(2, whole(0), "coarser levels beyond those of the backbone"),

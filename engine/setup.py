@@ -99,10 +99,12 @@ def _raw_dataset(data: DictConfig, split: str, seed: int, transform: Transform |
             raise UsageError(
                 f"no data set at {root}: give data.root=DIR, holding {part.images}/ and {part.annotations}"
             )
-        # An evaluation has COCO's own rule for crowds, and no loss.
-        crowds = data.crowd_regions if split == "train" else "drop"
-        places = (root / part.images, root / part.annotations)
-        return CocoDataset(*places, transform, seed, data.categories, crowds)
+        options: dict[str, Any] = {"categories": data.categories}
+        if data.cache_dir is not None:
+            options["cache_dir"] = Path(data.cache_dir)
+        if split == "train":  # an evaluation has COCO's own rule for crowds, and counts every image
+            options |= {"crowd_regions": data.crowd_regions, "filter_empty": data.filter_empty}
+        return CocoDataset(root / part.images, root / part.annotations, transform, seed, **options)
     raise UsageError(f'data.kind must be "shapes" or "coco", got "{data.kind}"')
 
 

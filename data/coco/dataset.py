@@ -7,9 +7,7 @@ Shape legend:
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +17,15 @@ from PIL import Image
 from torch import Tensor
 
 from data.coco.annotations import Annotations
+from data.coco.cached import annotations_of
 from data.coco.categories import regrouped
-from data.coco.read import read_annotations
+from data.coco.files import check_files, header_problem
 from data.sample import IGNORED, Index, Sample, Transform, transformed
 from errors import UsageError, listed
 
 log = logging.getLogger(__name__)
 
 CROWD_REGIONS = ("drop", "ignore")
-_CHECK_ALL_UP_TO = 5000  # images; of larger sets a sample is opened, so that a start takes seconds
-_CHECK_SAMPLE = 2000
 _MAX_BROKEN_IN_A_ROW = 100  # more than this is a lost disk, not a bad file
 
 
@@ -43,6 +40,8 @@ class CocoDataset:
         categories: which classes to tell apart, see data.categories.
         crowd_regions: "drop" leaves crowd boxes out of the samples, so that what they show is background;
             "ignore" gives them the label IGNORED.
+        filter_empty: leaves out images without any box to learn from.
+        cache_dir: where the arrays of large annotation files are kept, see `annotations_of`.
 
     Raises:
         UsageError: if the file or images are missing, malformed or do not fit each other.
@@ -56,15 +55,20 @@ class CocoDataset:
         seed: int = 0,
         categories: str | Sequence[str] = "all",
         crowd_regions: str = "drop",
+        filter_empty: bool = False,
+        cache_dir: Path | None = None,
     ) -> None:
         if crowd_regions not in CROWD_REGIONS:
             known = " or ".join(CROWD_REGIONS)
             raise UsageError(f"data.crowd_regions={crowd_regions} must be {known}.")
         self.folder, self.path = Path(images), Path(annotations)
         self.transform, self.seed = transform, seed
-        self._truth = regrouped(read_annotations(self.path), categories, self.path)
-        _check_files(self.folder, self._truth)
-        self._xyxy_A4, solid_A = _training_boxes(self.path, self._truth)
+        self._truth = regrouped(annotations_of(self.path, cache_dir), categories, self.path)
+        if filter_empty:
+            self._truth = _with_objects(self._truth, self.path)
+        check_files(self.folder, self._truth)
+        self._xyxy_A4, solid_A = _training_boxes(self._truth)
+        _name_without_area(self.path, self._truth, solid_A)
         self._labels_A = np.where(self._truth.crowd_A, IGNORED, self._truth.labels_A)
         self._use_A = solid_A if crowd_regions == "ignore" else solid_A & ~self._truth.crowd_A
 
@@ -141,7 +145,7 @@ class CocoDataset:
 
     def _decode(self, row: int) -> Tensor:
         with Image.open(self.folder / str(self._truth.file_names_I[row])) as file:
-            problem = _header_problem(file, self._truth.size_I2[row])
+            problem = header_problem(file, self._truth.size_I2[row])
             if problem:
                 raise ValueError(problem)
             # The EXIF orientation is ignored: COCO's boxes refer to the pixels as stored.
@@ -152,60 +156,30 @@ class CocoDataset:
         return f"{self._truth.file_names_I[row]}: {error}"
 
 
-def _training_boxes(path: Path, truth: Annotations) -> tuple[np.ndarray, np.ndarray]:
+def _training_boxes(truth: Annotations) -> tuple[np.ndarray, np.ndarray]:
     """The boxes as float32 xyxy, clipped to their images, and which of them have an area."""
-    size_A2 = np.repeat(truth.size_I2, np.diff(truth.start_I), axis=0)
+    size_A2 = truth.size_I2[truth.image_A]
     with np.errstate(over="ignore", invalid="ignore"):
         low, high = truth.xywh_A4[:, :2], truth.xywh_A4[:, :2] + truth.xywh_A4[:, 2:]
     xyxy_A4 = np.concatenate((low, high), axis=1).clip(0, np.tile(size_A2[:, ::-1], 2)).astype(np.float32)
     # A NaN fails the comparison, an infinite side is not finite in the file.
     solid_A = (xyxy_A4[:, 2:] > xyxy_A4[:, :2]).all(axis=1) & np.isfinite(truth.xywh_A4).all(axis=1)
+    return xyxy_A4, solid_A
+
+
+def _name_without_area(path: Path, truth: Annotations, solid_A: np.ndarray) -> None:
     bad_ids = truth.ids_A[~solid_A & ~truth.crowd_A].tolist()
     if bad_ids:
         log.warning(
             "%s: %d of %d boxes have no area inside their image, so training leaves them out: annotations %s",
             path, len(bad_ids), len(solid_A), listed([str(annotation_id) for annotation_id in bad_ids]),
         )  # fmt: skip
-    return xyxy_A4, solid_A
 
 
-def _check_files(folder: Path, truth: Annotations) -> None:
-    """Raises UsageError unless the images are there and are as large as the annotations say."""
-    if not folder.is_dir():
-        raise UsageError(f"image folder {folder} does not exist")
-    names = truth.file_names_I.tolist()
-    there = {parent: set(os.listdir(folder / parent)) for parent in {os.path.dirname(name) for name in names}
-              if (folder / parent).is_dir()}  # fmt: skip
-    missing = [name for name in names if os.path.basename(name) not in there.get(os.path.dirname(name), ())]
-    if missing:
-        raise UsageError(
-            f"{len(missing)} of {len(names)} images are not in {folder}: {listed(missing)}; "
-            "do the folder and the annotation file belong together?"
-        )
-    count = len(names)
-    checks = count if count <= _CHECK_ALL_UP_TO else _CHECK_SAMPLE
-    rows = np.linspace(0, count - 1, checks).round().astype(int)
-
-    def check(row: int) -> str | None:
-        try:
-            with Image.open(folder / names[row]) as file:
-                problem = _header_problem(file, truth.size_I2[row])
-        except Exception as error:  # as above: anything may be raised
-            problem = f"not a readable image ({type(error).__name__})"
-        return problem and f"{names[row]}: {problem}"
-
-    with ThreadPoolExecutor(16) as pool:
-        problems = [problem for problem in pool.map(check, rows.tolist()) if problem]
-    if problems:
-        raise UsageError(
-            f"{len(problems)} of {checks} images checked in {folder} are wrong: {listed(problems)}"
-        )
-
-
-def _header_problem(file: Image.Image, size_2: np.ndarray) -> str | None:
-    height, width = size_2.tolist()
-    if file.size != (width, height):
-        return f"is {file.width}x{file.height}, but the annotations say {width}x{height}"
-    if file.mode.startswith(("I", "F")):
-        return f"has more than 8 bits per channel (mode {file.mode}); convert it to 8 bits"
-    return None
+def _with_objects(truth: Annotations, path: Path) -> Annotations:
+    """The images with at least one box that has an area and is no crowd."""
+    learnt_A = _training_boxes(truth)[1] & ~truth.crowd_A
+    keep_I = np.bincount(truth.image_A[learnt_A], minlength=len(truth.image_ids_I)) > 0
+    if not keep_I.any():
+        raise UsageError(f"{path}: no image has a box to learn from: set data.filter_empty=false or mend it")
+    return truth.with_images(keep_I)

@@ -12,13 +12,14 @@ import json
 import re
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, NoReturn
+from typing import Annotated, NamedTuple
 
 import msgspec
 import numpy as np
 from msgspec import Meta, Raw, Struct
 
 from data.coco.annotations import Annotations
+from data.coco.explain import REMEDY, explain, short
 from errors import UsageError
 
 _Id = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
@@ -62,18 +63,6 @@ class _Parts(Struct, gc=False):
 
 _PIECE = 8_000_000  # bytes
 _BETWEEN = re.compile(rb"\}\s*,\s*\{")
-_REMEDY = "it must be one COCO-format JSON file (python -m data.convert makes one of YOLO, VOC and others)"
-_EXPECTED = {
-    "id": "an integer; number them 1, 2, 3, ...",
-    "image_id": "the id of an image, an integer",
-    "category_id": "the id of a category, an integer",
-    "bbox": "[x, y, width, height]",
-    "area": "a number",
-    "iscrowd": "0 or 1",
-    "height": "a whole number of pixels",
-    "width": "a whole number of pixels",
-    "file_name": "a path below the image folder",
-}
 
 
 def read_annotations(path: Path) -> Annotations:
@@ -145,7 +134,7 @@ class _Columns(NamedTuple):
 
 def _load(path: Path) -> tuple[list[_Image], list[_Category], _Columns]:
     if not path.is_file():
-        raise UsageError(f"annotation file {path} does not exist; {_REMEDY}")
+        raise UsageError(f"annotation file {path} does not exist; {REMEDY}")
     content = path.read_bytes()
     try:
         # Not strict: some programs write numbers as strings or sizes as 480.0.
@@ -156,13 +145,13 @@ def _load(path: Path) -> tuple[list[_Image], list[_Category], _Columns]:
     try:
         plain = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is not JSON ({error}); {_REMEDY}") from None
+        raise UsageError(f"{path} is not JSON ({error}); {REMEDY}") from None
     try:
         file = msgspec.convert(plain, _File, strict=False)
     except UnicodeEncodeError as error:
-        raise UsageError(f"{path} holds text that is not Unicode ({error}); {_REMEDY}") from None
+        raise UsageError(f"{path} holds text that is not Unicode ({error}); {REMEDY}") from None
     except (msgspec.ValidationError, RecursionError) as error:
-        _explain(path, plain, str(error))
+        explain(path, plain, str(error))
     return file.images, file.categories, _Columns.of(file.annotations)
 
 
@@ -188,33 +177,6 @@ def _in_pieces(array: memoryview) -> _Columns:
     return _Columns(*(np.concatenate(column) for column in zip(*pieces, strict=True)))
 
 
-def _explain(path: Path, plain: Any, reason: str) -> NoReturn:
-    """Raises the UsageError for what msgspec says about `plain`, with the value that it stands for."""
-    if isinstance(plain, list):
-        raise UsageError(f"{path} is a JSON list, as detection results are; {_REMEDY}")
-    lists = ("images", "annotations", "categories")
-    missing = [key for key in lists if not isinstance(plain, dict) or not isinstance(plain.get(key), list)]
-    if missing:
-        raise UsageError(f"{path} has no list of {', '.join(missing)}; {_REMEDY}")
-    # Such as "Expected `int`, got `str` - at `$.images[2].id`" or "... missing required field `id` - at ..."
-    place = re.search(r"\$\.(\w+)\[(\d+)\](?:\.(\w+))?", reason)
-    if place is None:
-        raise UsageError(f"{path}: {reason}; {_REMEDY}")
-    kind, row = place[1], int(place[2])
-    entry = plain[kind][row]
-    if not isinstance(entry, dict):
-        raise UsageError(
-            f"{path}: {kind} holds {_short(entry)} where an object such as {{'id': 1}} is expected"
-        )
-    absent = re.search(r"required field `(\w+)`", reason)
-    key = absent[1] if absent else place[3]
-    which = {"images": "image", "annotations": "annotation", "categories": "category"}[kind]
-    own = f"number {row + 1}" if key == "id" else _short(entry.get("id", row + 1))
-    raise UsageError(
-        f"{path}: {which} {own} has {key} {_short(entry.get(key))}; expected {_EXPECTED.get(key, 'text')}"
-    )
-
-
 def _check_unique(path: Path, kind: str, ids_X: np.ndarray) -> None:
     values, counts = np.unique(ids_X, return_counts=True)
     repeated = values[counts > 1].tolist()
@@ -228,7 +190,7 @@ def _check_names(path: Path, names: list[str]) -> None:
     outside = [name for name in names if name.startswith("/") or ".." in name.replace("\\", "/").split("/")]
     if outside:
         raise UsageError(
-            f"{path}: {len(outside)} images lie outside the image folder, such as {_short(outside[0])}; "
+            f"{path}: {len(outside)} images lie outside the image folder, such as {short(outside[0])}; "
             "expected paths below it, without .. and not absolute"
         )
 
@@ -252,8 +214,3 @@ def _rows(path: Path, key: str, value_A: np.ndarray, known_X: np.ndarray, ids_A:
 def _supercategory(category: _Category) -> str | None:
     name = category.supercategory
     return None if name in (None, "", "none") else str(name)  # some exporters write "none"
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -274,3 +274,28 @@ def test_indices_behave_like_a_list(tiny_coco: Path) -> None:
 def test_it_can_be_sent_to_a_worker(tiny_coco: Path) -> None:
     data = dataset(tiny_coco, transform=train_transform(40, 80))
     assert torch.equal(pickle.loads(pickle.dumps(data))[0, 3].image, data[0, 3].image)
+
+
+def test_images_without_objects_can_be_left_out(tiny_coco: Path) -> None:
+    def spoil(data: dict[str, Any]) -> None:
+        last = data["images"][-1]["id"]  # its boxes lie outside, so that nothing is left to learn from
+        for annotation in data["annotations"]:
+            if annotation["image_id"] == last:
+                annotation["bbox"][0] = 500
+            if annotation["image_id"] == data["images"][0]["id"]:
+                annotation["iscrowd"] = 1
+
+    rewrite(tiny_coco, spoil)
+    every, kept = dataset(tiny_coco), dataset(tiny_coco, filter_empty=True)
+    assert (len(every), len(kept)) == (8, 5)
+    with_boxes = [sample for sample in every if len(sample.boxes_N4)]
+    for one, other in zip(kept, with_boxes, strict=True):
+        assert one.image_id == other.image_id
+        assert torch.equal(one.image, other.image)
+        assert torch.equal(one.boxes_N4, other.boxes_N4)
+        assert torch.equal(one.labels_N, other.labels_N)
+    assert kept.size_I2.tolist() == [list(sample.original_size) for sample in kept]
+    rewrite(tiny_coco, lambda d: [a.update(iscrowd=1) for a in d["annotations"]])
+    with pytest.raises(UsageError, match="no image has a box to learn from"):
+        dataset(tiny_coco, filter_empty=True)
+    assert len(dataset(tiny_coco, filter_empty=False)) == 8

@@ -20,7 +20,7 @@ import torch
 
 from detector.decode import decode
 from detector.detector import Detector, build_detector
-from detector.select import best_candidates, suppress
+from detector.select import nms, topk
 from errors import UsageError
 from inference.predictor import Predictor, Raw
 from inference.record import Record, read_record
@@ -65,20 +65,29 @@ def read_checkpoint(path: Path) -> tuple[Detector, Record]:
         raise UsageError(f"{path} is no checkpoint: it is damaged or of another kind ({reason})") from error
     if not isinstance(state, dict) or not {"config", "classes", "weights"} <= state.keys():
         raise UsageError(f"{path} is not a checkpoint of this project: it was written by something else")
-    if "record" not in state:
+    if not {"record", "network"} <= state.keys():
         raise UsageError(
             f"{path} has no preprocessing record, it is of an older version: "
             f"python -m tools.record checkpoint={path} adds it"
         )
     record = read_record(state["record"], path)
-    model = dict(state["config"]["model"])
-    model["backbone"] = {**model["backbone"], "weights": None}  # the checkpoint brings all weights
-    network = build_detector(model, len(record.classes))
+    return build_network(state["network"], record, state["weights"], path), record
+
+
+def build_network(about: dict[str, Any], record: Record, weights: dict[str, Any], path: Path) -> Detector:
+    """The network that a checkpoint's entry "network" describes, with its weights.
+
+    Raises:
+        UsageError: if they do not fit; `path` is for the message.
+    """
+    model = about["model"] | {"backbone": about["model"]["backbone"] | {"weights": None}}
+    network = build_detector(model, len(record.classes), about["predictors"])
+    network.use(about["inference"], about["peak_window"])
     try:
-        network.load_state_dict(state["weights"])
+        network.load_state_dict(weights)
     except RuntimeError as error:
         raise UsageError(f"{path}: its weights do not fit its model: {error}") from error
-    return network, record
+    return network
 
 
 @torch.inference_mode()
@@ -94,10 +103,8 @@ def _detect(
     options = record.selection
     outputs = network(torch.from_numpy(images_B3HW).to(device))
     sizes = torch.from_numpy(size_B2)
-    found = best_candidates(decode(outputs), outputs.grid, score, options.candidates, sizes)
-    if select == "nms":
-        found = [suppress(detections, options.nms_iou) for detections in found]
-    found = [detections[: options.limit] for detections in found]
+    common = (decode(outputs), outputs.grid, score, options.candidates, options.limit)
+    found = nms(*common, options.nms_iou, sizes) if select == "nms" else topk(*common, sizes)
     return [
         (one.boxes_N4.cpu().numpy(), one.scores_N.cpu().numpy(), one.labels_N.cpu().numpy()) for one in found
     ]

@@ -1,22 +1,32 @@
-"""The preprocessing record of a run, which its checkpoints carry."""
+"""What a checkpoint carries for inference: the network's description and the preprocessing record."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
 
 from data.loader import PADDING_RGB
 from detector.detector import IMAGENET_MEAN, IMAGENET_STD
 from detector.summary import MULTIPLE
-from inference.record import Normalization, Padding, Record, record_of_run
+from engine.predictors import head_options
+from inference.record import Normalization, Padding, record_of_run
 
 
-def run_record(config: Mapping[str, Any], classes: tuple[str, ...], category_ids: tuple[int, ...]) -> Record:
-    """What `predict` needs to know of the detectors of this config.
+def for_inference(config: DictConfig, classes: Sequence[str], category_ids: Sequence[int]) -> dict[str, Any]:
+    """The entries "record" and "network" of the checkpoints of a run; `detector.load` reads them.
 
     Args:
-        config: the whole config of a run.
+        config: the whole config of the run.
         classes, category_ids: of its data set.
     """
-    padding = Padding(PADDING_RGB, MULTIPLE)
-    return record_of_run(config, classes, category_ids, padding, Normalization(IMAGENET_MEAN, IMAGENET_STD))
+    padding, normalization = Padding(PADDING_RGB, MULTIPLE), Normalization(IMAGENET_MEAN, IMAGENET_STD)
+    record = record_of_run(config, tuple(classes), tuple(category_ids), padding, normalization)
+    network = {
+        "model": OmegaConf.to_container(config.model, resolve=True),
+        "predictors": head_options(config),
+        "inference": config.eval.predictor,
+        "peak_window": config.eval.peak_window,
+    }
+    return {"record": record.plain(), "network": network}

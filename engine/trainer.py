@@ -27,7 +27,7 @@ from engine.interruption import Interruption
 from engine.pictures import draw_predictions
 from engine.predictors import build_supervisions
 from engine.progress import ProgressBar
-from engine.record import run_record
+from engine.record import for_inference
 from engine.report import print_result, show
 from engine.run import Run, begin, open_run
 from engine.schedule import progress
@@ -254,8 +254,8 @@ class Trainer:
         """A checkpoint, with what every one says of its weights."""
         config = OmegaConf.to_container(self.config, resolve=True)
         classes, category_ids = self.train_set.class_names, self.train_set.category_ids
-        record = run_record(self.config, classes, category_ids).plain()
-        facts = {"config": config, "classes": list(classes), "record": record}
+        facts = {"config": config, "classes": list(classes)}
+        facts |= for_inference(self.config, classes, category_ids)
         distributed.on_main(lambda: checkpoint.save(path, facts | state))
 
     def _restore(self) -> None:

@@ -16,7 +16,7 @@ from command_line import option, run
 from data.coco.categories import regrouped
 from data.coco.read import read_annotations
 from engine import checkpoint
-from engine.record import run_record
+from engine.record import for_inference
 from engine.setup import build_dataset
 from errors import UsageError, listed
 
@@ -56,8 +56,7 @@ def add_record(options: Options) -> None:
             f"{path} was trained on {first(state['classes'])}, the data has {first(classes)}: "
             "give annotations=FILE of the same categories"
         )
-    record = run_record(config, tuple(classes), tuple(category_ids))
-    checkpoint.save(path, {**state, "record": record.plain()})
+    checkpoint.save(path, state | for_inference(config, classes, category_ids))
     print(f"{path}: record added, {len(classes)} classes")
 
 

@@ -19,7 +19,7 @@ from engine import checkpoint
 from engine.evaluator import Evaluator
 from engine.setup import build_dataset
 from errors import UsageError
-from evaluation.coco_metrics import coco_results
+from evaluation.results import encode
 from tests.helpers.random_detector import random_checkpoint
 from tests.helpers.same_rows import assert_same_rows
 from tests.helpers.tiny_run import TINY_RUN
@@ -56,7 +56,7 @@ def test_predicts_the_rows_of_the_evaluation(
         found = model.predict(files, select=select)
         rows = [row for one, image in zip(found, truth, strict=True) for row in one.coco(image["id"])]
         assert len(rows) > 20
-        assert_same_rows(rows, coco_results(evaluation.rows[name]))
+        assert_same_rows(rows, json.loads(encode(evaluation.rows[name])))
 
 
 def test_takes_a_path_a_picture_an_array_or_a_list(trained: Path, tmp_path: Path) -> None:
@@ -99,14 +99,15 @@ def test_a_checkpoint_without_the_record_says_how_to_add_it(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     state = torch.load(trained, weights_only=True)
-    record = state.pop("record")
+    record, network = state.pop("record"), state.pop("network")
     path = tmp_path / "old.pt"
     checkpoint.save(path, state)
     with pytest.raises(UsageError, match=f"python -m tools.record checkpoint={path}"):
         load(path)
     main([f"checkpoint={path}"])
     assert "record added, 8 classes" in capsys.readouterr().out
-    assert torch.load(path, weights_only=True)["record"] == record
+    added = torch.load(path, weights_only=True)
+    assert (added["record"], added["network"]) == (record, network)
     assert load(path).record.category_ids == ShapesDataset.category_ids
 
 

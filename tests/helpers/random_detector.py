@@ -12,7 +12,7 @@ from data.loader import collate
 from data.sample import DetectionDataset
 from detector.detector import Detector
 from engine import checkpoint
-from engine.record import run_record
+from engine.record import for_inference
 from engine.setup import build_model
 
 
@@ -43,15 +43,11 @@ def random_detector(config: DictConfig, dataset: DetectionDataset, seed: int = 0
 
 def random_checkpoint(config: DictConfig, dataset: DetectionDataset, path: Path, seed: int = 0) -> Path:
     """The same as a checkpoint file with its record."""
-    record = run_record(config, dataset.class_names, dataset.category_ids)
-    checkpoint.save(
-        path,
-        {
-            "config": OmegaConf.to_container(config, resolve=True),
-            "classes": list(dataset.class_names),
-            "record": record.plain(),
-            "epoch": 0,
-            "weights": random_detector(config, dataset, seed).state_dict(),
-        },
-    )
+    state = {
+        "config": OmegaConf.to_container(config, resolve=True),
+        "classes": list(dataset.class_names),
+        "epoch": 0,
+        "weights": random_detector(config, dataset, seed).state_dict(),
+    }
+    checkpoint.save(path, state | for_inference(config, dataset.class_names, dataset.category_ids))
     return path

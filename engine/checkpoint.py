@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from engine.config import completed
 from errors import UsageError
 
 VERSION = 1
+# What every checkpoint holds, best.pt among them.
+NEEDED = ("config", "classes", "epoch", "weights")
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -47,9 +50,23 @@ def load(path: Path) -> dict[str, Any]:
         raise UsageError(
             f"{path} cannot be read as a checkpoint ({reason}): it is damaged or of another kind"
         ) from error
-    if not isinstance(state, dict) or state.get("version") != VERSION or "config" not in state:
+    version = state.get("version") if isinstance(state, dict) else None
+    if not isinstance(version, int) or "config" not in state:
         raise UsageError(f"{path} is not a checkpoint of this project: it was written by something else")
+    if version > VERSION:
+        raise UsageError(
+            f"{path} is a checkpoint of format {version}, written by a later version that this one cannot "
+            f"read (it knows {VERSION}): update this project"
+        )
+    require(state, NEEDED, path, "train anew")
     return {**state, "config": completed(state["config"])}
+
+
+def require(state: dict[str, Any], keys: Iterable[str], path: Path, remedy: str) -> None:
+    """Raises UsageError if a checkpoint of an earlier version lacks what is needed."""
+    missing = [key for key in keys if key not in state]
+    if missing:
+        raise UsageError(f"{path} was written by an earlier version, it lacks {', '.join(missing)}: {remedy}")
 
 
 def load_weights(model: nn.Module, weights: dict[str, Any], path: Path) -> None:

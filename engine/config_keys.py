@@ -62,9 +62,9 @@ KEYS = _named({
         "name": Key("${setting}-${assigner.name}-seed${seed}", text, "name of the run directory"),
         "setting": Key("${data.name}-${model.name}", text, "the first part of `name`", free=True),
         "seed": Key(0, whole(0), "of the weights, the order of images and their augmentation"),
-        "device": Key("auto", text, "auto (a GPU where there is one), cpu, cuda or mps", free=True),
+        "device": Key("auto", text, "auto (a GPU where there is one), cpu or cuda", free=True),
         "precision": Key("auto", choice("auto", "bf16", "float32"),
-                         "of the network; auto: bf16 on a GPU, float32 elsewhere"),
+                         "of the network; auto: bf16 on a GPU that has it, float32 elsewhere"),
         "runs_dir": Key("runs", text, "folder of the run directories", free=True),
         "predictors": Key(None, or_null(mapping),
                           "several predictors on one neck, by name: see configs/assigner/dual_tal.yaml"),
@@ -212,6 +212,6 @@ EVAL_KEYS = {
     "checkpoint": Key(None, or_null(text), "a checkpoint file; with `run` the default is its last.pt"),
     "out": Key(None, or_null(text), "folder of the results; default: the run directory, or FILE.eval/ "
                "where data, options or checkpoint are not the run's own"),
-    "device": Key("auto", text, "auto (a GPU where there is one), cpu, cuda or mps"),
+    "device": Key("auto", text, "auto (a GPU where there is one), cpu or cuda"),
     "precision": Key(None, or_null(choice("auto", "bf16", "float32")), "default: that of the run"),
 }  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -13,6 +14,7 @@ from data.loader import eval_loader
 from engine import checkpoint, distributed
 from engine.config import ALL, check, replace_options
 from engine.evaluator import Evaluator
+from engine.lock import locked
 from engine.pictures import draw_predictions
 from engine.progress import ProgressBar
 from engine.report import print_result
@@ -31,12 +33,19 @@ def evaluate_checkpoint(options: DictConfig) -> float:
         UsageError: if checkpoint, data and classes do not fit together.
     """
     distributed.join()
+    with ExitStack() as held:
+        return _evaluate(options, held)
+
+
+def _evaluate(options: DictConfig, held: ExitStack) -> float:
     with distributed.agreed():
         path = _checkpoint_file(options)
         state = checkpoint.load(path)
         config = OmegaConf.create(state["config"])
         directory = _place_of_results(options, path, replace_options(config, options))
         check(config)
+        if distributed.is_main():
+            held.enter_context(locked(directory, "out=DIR"))
         device = distributed.own_device(choose_device(options.device))
         dataset = build_dataset(config.data, "val", config.seed)
         model = trained_model(state, path, dataset, device)

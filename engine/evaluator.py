@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -91,11 +91,19 @@ class Evaluator:
         self._candidates = {key: options[key] for key in ("score_threshold", "candidates")}
         self._limit, self._nms_iou = options["limit"], options["nms_iou"]
 
-    def __call__(self, model: Detector, progress: Any = None) -> Evaluation:
-        """Runs the model over the data set; `progress` is called after each batch.
+    def __call__(
+        self,
+        model: Detector,
+        progress: Callable[[], None] = lambda: None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Evaluation:
+        """Runs the model over the data set; `progress` is called after each batch, `stop` before each.
 
         With several ranks this is collective: each detects in its own batches, rank 0 computes the AP of all,
         and the result is the same on every rank.
+
+        Raises:
+            KeyboardInterrupt: if `stop` says so on some rank, which leaves out the rest of its batches.
         """
         start, unreadable = time.perf_counter(), 0
         found: dict[str, dict[str, list[Floats]]] = {
@@ -103,15 +111,19 @@ class Evaluator:
         }
         was_training = model.training
         model.eval()
+        stopped = False
         for batch in self._loader:
+            if stopped := stop():
+                break
             for problem in batch.problems:
                 log.warning("counted as an image without detections: %s", problem)
             unreadable += len(batch.problems)
             for (name, selection), rows_D7 in self._rows(batch, self._detect(model, batch)).items():
                 found[name][selection].append(rows_D7)
-            if progress is not None:
-                progress()
+            progress()
         model.train(was_training)
+        if any(distributed.any_rank(stopped or stop())):
+            distributed.end(KeyboardInterrupt())
         rows = {
             name: {selection: self._in_order(distributed.gather(parts)) for selection, parts in own.items()}
             for name, own in found.items()

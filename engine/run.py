@@ -47,14 +47,13 @@ class Run:
         return self.path / "best.pt"
 
 
-def open_run(config: DictConfig) -> Run:
-    """Creates or finds the directory of this config. What lies in it stays as it is until `begin`.
+def run_directory(config: DictConfig) -> Path:
+    """The directory of this config, made if it is not there.
 
     Raises:
-        UsageError: if it cannot be written, or holds a run of another config.
+        UsageError: if it cannot be written.
     """
     path = Path(config.runs_dir) / str(config.name)
-    plain = OmegaConf.to_container(config, resolve=True)
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / ".writable"
@@ -65,6 +64,17 @@ def open_run(config: DictConfig) -> Run:
             f"the run directory {path} cannot be written ({error.strerror}): "
             "choose another place with runs_dir=DIR"
         ) from error
+    return path
+
+
+def open_run(config: DictConfig) -> Run:
+    """Creates or finds the directory of this config. What lies in it stays as it is until `begin`.
+
+    Raises:
+        UsageError: if it cannot be written, or holds a run of another config.
+    """
+    path = run_directory(config)
+    plain = OmegaConf.to_container(config, resolve=True)
     if config.overwrite:
         return Run(path, resumed=False, result=None)
     if (path / "config.yaml").exists():
@@ -123,15 +133,6 @@ def differences(stored: Any, asked: Any) -> list[str]:
         if not free and old.get(key) != new.get(key):
             lines.append(f"{key}: {old.get(key, 'absent')} in the run, {new.get(key, 'absent')} asked for")
     return lines
-
-
-def metric_lines(directory: Path) -> list[dict[str, Any]]:
-    """The complete lines of metrics.jsonl, in order; a run that was killed may leave half a line."""
-    path = directory / "metrics.jsonl"
-    if not path.exists():
-        return []
-    lines = path.read_text().splitlines()
-    return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
 
 
 def write_text(path: Path, text: str) -> None:

@@ -21,30 +21,35 @@ from errors import UsageError, listed
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of a config; "auto" is a GPU of NVIDIA or AMD where there is one, else the CPU.
+    """The device of a config; "auto" is a GPU of CUDA or ROCm where there is one, else the CPU.
 
     Raises:
-        UsageError: for a device that this machine does not have.
+        UsageError: for a device that this machine does not have, or that cannot do what is needed.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise UsageError(f"device={name} is unknown: choose auto, cpu, cuda or mps") from error
-    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if device.type not in present:
-        raise UsageError(f"device={name} is not supported: choose auto, cpu, cuda or mps")
-    if not present[device.type]:
-        raise UsageError(f"device={name}, but torch sees no such GPU: choose device=cpu or auto")
+        raise UsageError(f"device={name} is unknown: choose auto, cpu or cuda") from error
+    if device.type == "mps":
+        raise UsageError("device=mps has no float64, in which NMS and ATSS compute: choose device=cpu")
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"device={name} is not supported: choose auto, cpu or cuda")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"device={name}, but torch sees no GPU: choose device=cpu or auto")
     return device
 
 
 def bf16(precision: str, device: torch.device) -> bool:
-    """Whether the network runs in bfloat16 autocast; losses and assignment are float32 in any case."""
-    if precision not in ("auto", "bf16", "float32"):
-        raise UsageError(f"precision={precision} must be auto, bf16 or float32")
-    return precision == "bf16" or (precision == "auto" and device.type == "cuda")
+    """Whether the network runs in bfloat16 autocast; losses and assignment are float32 in any case.
+
+    "auto" takes it on a GPU that computes it natively: older ones emulate it, more slowly than float32. On a
+    CPU auto is float32, since bfloat16 is an instruction of few CPUs and without it several times slower.
+    """
+    if precision != "auto" or device.type != "cuda":
+        return precision == "bf16"
+    return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def build_dataset(data: DictConfig, split: str, seed: int, epochs: int | None = None) -> DetectionDataset:
@@ -108,11 +113,11 @@ def _raw_dataset(data: DictConfig, split: str, seed: int, transform: Transform |
     raise UsageError(f'data.kind must be "shapes" or "coco", got "{data.kind}"')
 
 
-def build_model(config: DictConfig, classes: int) -> Detector:
+def build_model(config: DictConfig, classes: int, pretrained: bool = True) -> Detector:
     """The detector of the `model` group; with `init` no pretrained backbone is fetched for it."""
     model: Any = OmegaConf.to_container(config.model, resolve=True)
-    if config.init is not None:
-        model["backbone"]["weights"] = None  # the checkpoint brings all weights
+    if config.init is not None or not pretrained:
+        model["backbone"]["weights"] = None
     detector = build_detector(model, classes, head_options(config))
     detector.use(config.eval.predictor, config.eval.peak_window)
     return detector
@@ -134,8 +139,7 @@ def trained_model(
         )
     config = OmegaConf.create(state["config"])
     assert isinstance(config, DictConfig)
-    config.model.backbone.weights = None  # the checkpoint brings all weights
-    model = build_model(config, len(classes))
+    model = build_model(config, len(classes), pretrained=False)
     checkpoint.load_weights(model, state["weights"], path)
     return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 

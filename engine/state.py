@@ -12,6 +12,10 @@ from torch.optim.lr_scheduler import LambdaLR
 from detector.detector import Detector
 from engine import checkpoint, distributed
 from engine.schedule import build_optimizer, learning_rate_factor, moving_average
+from errors import UsageError
+
+TO_CONTINUE = ("batch", "step", "best", "model", "ema_updates", "optimizer", "schedule", "random")
+ANEW = "overwrite=true starts anew, init=FILE starts from its weights"
 
 
 class State:
@@ -25,6 +29,7 @@ class State:
     Attributes:
         epoch, batch: the epoch that runs and the batches of it that are done.
         step: optimizer steps since the start.
+        evaluated: the epoch after which the last evaluation was made.
         best: the highest AP of an evaluation so far.
     """
 
@@ -34,7 +39,8 @@ class State:
         self.optimizer = build_optimizer(model, schedule)
         self.learning_rate = LambdaLR(self.optimizer, learning_rate_factor(schedule, steps_per_epoch))
         self.clip_norm = schedule["clip_norm"]
-        self.epoch, self.batch, self.step, self.best = 0, 0, 0, -1.0
+        self.epoch, self.batch, self.step = 0, 0, 0
+        self.evaluated, self.best = 0, -1.0
 
     @property
     def result_model(self) -> Detector:
@@ -61,6 +67,7 @@ class State:
         return self.result() | {
             "batch": self.batch,
             "step": self.step,
+            "evaluated": self.evaluated,
             "best": self.best,
             "model": self.model.state_dict(),
             "ema_updates": int(self.average.n_averaged) if self.average is not None else 0,
@@ -76,15 +83,23 @@ class State:
         counterpart keeps the random numbers it began with.
 
         Raises:
-            UsageError: if the weights do not fit the model.
+            UsageError: if something is missing, or does not fit the model and its optimizer.
         """
+        checkpoint.require(packed, TO_CONTINUE, path, ANEW)
         checkpoint.load_weights(self.model, packed["model"], path)
         if self.average is not None:
             checkpoint.load_weights(self.average.module, packed["weights"], path)
             self.average.n_averaged.fill_(packed["ema_updates"])
-        self.optimizer.load_state_dict(packed["optimizer"])
+        try:
+            self.optimizer.load_state_dict(packed["optimizer"])
+        except ValueError as error:
+            raise UsageError(
+                f"{path}: the optimizer does not fit, an earlier version trained other parameters: {ANEW}"
+            ) from error
         self.learning_rate.load_state_dict(packed["schedule"])
         for state in packed["random"][distributed.rank() :][:1]:
             checkpoint.restore_random_state(state)
         self.epoch, self.batch = packed["epoch"], packed["batch"]
         self.step, self.best = packed["step"], packed["best"]
+        # Earlier versions did not repeat an evaluation that was cut.
+        self.evaluated = packed.get("evaluated", self.epoch)

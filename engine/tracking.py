@@ -14,11 +14,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from uuid import uuid4
 
 from omegaconf import DictConfig, OmegaConf
 
 from engine import distributed
-from engine.run import metric_lines
+from engine.metrics import METRICS, read_metrics
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +32,22 @@ class Tracker:
         config: the composed config, shown in wandb.
         logger: {wandb: bool, project: str, group: str | None}.
         step: lines after this step are dropped, since the run goes on from there.
+        evaluated: evaluations after this epoch are dropped, since they are repeated.
     """
 
-    def __init__(self, directory: Path, config: Mapping[str, Any], logger: Mapping[str, Any], step: int = 0):
-        self._path = directory / "metrics.jsonl"
-        kept = [line for line in metric_lines(directory) if line["step"] <= step] if step else []
-        self._path.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        self._file = self._path.open("a", buffering=1)
+    def __init__(
+        self,
+        directory: Path,
+        config: Mapping[str, Any],
+        logger: Mapping[str, Any],
+        step: int = 0,
+        evaluated: int = 0,
+    ):
+        rows = read_metrics(directory) if step else []
+        kept = [row for row in rows if row["step"] <= step and row.get("epoch", 0) <= evaluated]
+        path = directory / METRICS
+        path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        self._file = path.open("a", buffering=1)
         self._wandb: Any = None
         if logger["wandb"]:
             self._safely(lambda: self._start_wandb(directory, config, logger))
@@ -50,7 +60,7 @@ class Tracker:
             project=logger["project"],
             group=logger["group"],
             name=directory.name,
-            id=directory.name.replace("=", "-"),
+            id=_wandb_id(directory),
             dir=str(directory),
             config=dict(config),
             resume="allow",
@@ -99,12 +109,12 @@ class Tracker:
             self._wandb = None
 
 
-def open_tracker(directory: Path, config: DictConfig, step: int) -> Tracker:
+def open_tracker(directory: Path, config: DictConfig, step: int, evaluated: int) -> Tracker:
     """The tracker of a run that goes on after `step`; one that logs nothing where rank 0 does it."""
     if not distributed.is_main():
         return NoTracker()
     settings: Any = OmegaConf.to_container(config, resolve=True)
-    return Tracker(directory, settings, config.logger, step)
+    return Tracker(directory, settings, config.logger, step, evaluated)
 
 
 class NoTracker(Tracker):
@@ -121,6 +131,19 @@ class NoTracker(Tracker):
 
     def __exit__(self, *error: object) -> None:
         pass
+
+
+def _wandb_id(directory: Path) -> str:
+    """The id of the run, which a continued run finds in its directory.
+
+    A name would do as an id only while it is one in the world: another clone, a colleague or overwrite=true
+    would go on with the curves of an older run.
+    """
+    file = directory / "wandb" / "id.txt"
+    if not file.exists():
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(uuid4().hex[:12])
+    return file.read_text()
 
 
 def has_api_key() -> bool:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,28 +12,33 @@ from engine import checkpoint
 from errors import UsageError
 
 
+def state(**values: Any) -> dict[str, Any]:
+    """A checkpoint with what every one holds."""
+    return {"config": {}, "classes": [], "epoch": 0, "weights": {}, **values}
+
+
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     file = tmp_path / "last.pt"
-    state = {"config": {"a": [1, None, "x"]}, "weights": {"w": torch.randn(3)}, "step": 7}
-    checkpoint.save(file, state)
+    saved = state(config={"a": [1, None, "x"]}, weights={"w": torch.randn(3)}, step=7)
+    checkpoint.save(file, saved)
     loaded = checkpoint.load(file)
-    assert loaded["config"]["a"] == state["config"]["a"]
+    assert loaded["config"]["a"] == [1, None, "x"]
     assert loaded["step"] == 7
-    assert torch.equal(loaded["weights"]["w"], state["weights"]["w"])
+    assert torch.equal(loaded["weights"]["w"], saved["weights"]["w"])
     assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
 
 
 def test_a_crash_while_writing_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "last.pt"
-    checkpoint.save(file, {"config": {}, "step": 1})
+    checkpoint.save(file, state(step=1))
 
-    def crash(state: object, stream: object) -> None:
+    def crash(content: object, stream: object) -> None:
         stream.write(b"half")  # type: ignore[attr-defined]
         raise KeyboardInterrupt
 
     monkeypatch.setattr(torch, "save", crash)
     with pytest.raises(KeyboardInterrupt):
-        checkpoint.save(file, {"config": {}, "step": 2})
+        checkpoint.save(file, state(step=2))
     assert checkpoint.load(file)["step"] == 1
 
 
@@ -66,6 +72,24 @@ def test_files_of_others_are_refused(tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "other.pt")
     with pytest.raises(UsageError, match=r"other\.pt is not a checkpoint of this project"):
         checkpoint.load(tmp_path / "other.pt")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            {"version": 2},
+            r"checkpoint of format 2, written by a later version.*knows 1.*update",
+        ),
+        ({"version": 1, "weights": {}}, r"earlier version, it lacks classes, epoch: train anew"),
+    ],
+)
+def test_other_versions_are_refused_with_the_remedy(
+    tmp_path: Path, content: dict[str, Any], message: str
+) -> None:
+    torch.save({"config": {}, **content}, tmp_path / "last.pt")
+    with pytest.raises(UsageError, match=rf"last\.pt .*{message}"):
+        checkpoint.load(tmp_path / "last.pt")
 
 
 def test_loading_runs_no_code(tmp_path: Path) -> None:

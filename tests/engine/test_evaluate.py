@@ -64,7 +64,7 @@ def test_a_checkpoint_alone_is_enough(run: Path, options: Compose, tmp_path: Pat
 
 def test_other_data_and_options_leave_the_result_of_the_run_alone(run: Path, options: Compose) -> None:
     before = (run / "eval.json").read_text()
-    words = ("data=shapes", "data.size=64", "data.images.val=3", "data.workers=0", "+eval.limit=1")
+    words = ("data=shapes", "data.size=64", "data.images.val=3", "data.workers=0", "eval.limit=1")
     evaluate_checkpoint(options(f"run={run}", *words))
     assert (run / "eval.json").read_text() == before
     other = json.loads((run / "last.eval" / "eval.json").read_text())
@@ -78,7 +78,7 @@ def test_a_finished_run_that_was_evaluated_again_stays_finished(
 ) -> None:
     config, directory = trained
     evaluate_checkpoint(options(f"run={directory}"))
-    monkeypatch.setattr("engine.trainer.build_dataset", None)
+    monkeypatch.setattr("engine.parts.build_dataset", None)
     train(config)
 
 
@@ -111,7 +111,7 @@ def test_other_categories_are_other_classes(coco_run: Compose, options: Compose,
         (("checkpoint={run}/config.yaml",), r"config\.yaml"),
         (("run={run}", "out={run}/config.yaml"), r"config\.yaml cannot be written.*out=DIR"),
         (("run={run}", "+eval.nmsiou=0.5"), r"eval has no nmsiou; it has .*nms_iou"),
-        (("run={run}", "+eval.metric=foo"), r"eval\.metric=foo"),
+        (("run={run}", "eval.metric=foo"), r"eval\.metric=foo"),
         (("run={run}", "data=coco"), r"data\.root=\.\.\."),
         (("run={run}", "data=coco", "data.root=absent"), r"no data set at absent"),
         (("run={run}", "device=tpu9x"), r"device=tpu9x"),

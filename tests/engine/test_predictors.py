@@ -114,7 +114,7 @@ def test_evaluation_takes_either_predictor(tiny_run: Compose, composed: Compose)
     train(config)
     directory = Path(config.runs_dir) / config.name
     trained = json.loads((directory / "eval.json").read_text())
-    words = (f"run={directory}", f"out={directory}/many", "+eval.predictor=many", "device=cpu")
+    words = (f"run={directory}", f"out={directory}/many", "eval.predictor=many", "device=cpu")
     evaluate_checkpoint(composed(*words, name="eval"))
     other = json.loads((directory / "many" / "eval.json").read_text())
     assert (other["predictor"], list(other["others"])) == ("many", ["one"])

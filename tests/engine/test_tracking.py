@@ -3,20 +3,17 @@ from __future__ import annotations
 import json
 import logging
 import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from engine.metrics import read_metrics as lines
 from engine.tracking import Tracker
 
 OFF = {"wandb": False, "project": "tests", "group": None}
 ON = {"wandb": True, "project": "tests", "group": "together"}
-
-
-def lines(directory: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
 
 
 @pytest.fixture
@@ -51,6 +48,14 @@ def test_a_continued_run_drops_what_came_after_its_checkpoint(tmp_path: Path) ->
     with Tracker(tmp_path, {}, OFF, step=20) as tracker:
         tracker.log(30, {"loss": -1.0})
     assert [(row["step"], row["loss"]) for row in lines(tmp_path)] == [(10, 10), (20, 20), (30, -1.0)]
+
+
+def test_an_evaluation_that_will_be_repeated_is_dropped(tmp_path: Path) -> None:
+    rows = [{"step": 3}, {"step": 3, "epoch": 1}, {"step": 6, "train/epoch": 2.0}, {"step": 6, "epoch": 2}]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with Tracker(tmp_path, {}, OFF, step=6, evaluated=1):
+        pass
+    assert lines(tmp_path) == rows[:3]
 
 
 def test_a_new_run_starts_an_empty_file(tmp_path: Path) -> None:
@@ -125,6 +130,24 @@ def test_wandb_is_closed_with_the_run(
     assert asked["project"] == "tests"
     assert asked["group"] == "together"
     assert asked["mode"] is None
+
+
+def test_the_id_of_a_run_is_its_own_and_kept_for_its_continuation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_key: None
+) -> None:
+    """Directories of one name, as in two clones, are two runs; overwrite=true removes wandb/."""
+    asked = []
+    monkeypatch.setattr("wandb.init", lambda **words: asked.append(words["id"]) or FakeRun())
+    for place, step in (("one/runs", 0), ("one/runs", 5), ("two/runs", 0)):
+        (tmp_path / place).mkdir(parents=True, exist_ok=True)
+        with Tracker(tmp_path / place, {}, ON, step):
+            pass
+    shutil.rmtree(tmp_path / "one" / "runs" / "wandb")
+    with Tracker(tmp_path / "one" / "runs", {}, ON):
+        pass
+    first, continued, clone, overwritten = asked
+    assert continued == first
+    assert len({first, clone, overwritten}) == 3
 
 
 def test_without_an_api_key_it_is_offline_and_says_how_to_sync(

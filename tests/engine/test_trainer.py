@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from assigners import Assignment, GroundTruth
+from detector.backbone.backbone import Backbone
 from detector.criterion import Criterion
 from detector.detector import Outputs
 from engine.trainer import Trainer, train
@@ -81,7 +82,7 @@ def test_a_finished_run_returns_its_result_without_any_work(
     result = json.loads((directory / "eval.json").read_text())
     result["nms_free"]["AP"] = 12.5
     (directory / "eval.json").write_text(json.dumps(result))
-    monkeypatch.setattr("engine.trainer.build_dataset", None)
+    monkeypatch.setattr("engine.parts.build_dataset", None)
     before = {path: path.stat().st_mtime_ns for path in directory.iterdir()}
     assert train(config) == 12.5
     assert {path: path.stat().st_mtime_ns for path in directory.iterdir()} == before
@@ -121,18 +122,18 @@ def test_the_best_of_several_evaluations_is_kept(tiny_run: Compose, monkeypatch:
     real = Trainer._evaluate
 
     def scripted(self: Trainer, tracker: Any) -> Any:
-        inner, (with_nms, without) = self.evaluator, next(aps)
+        inner, (with_nms, without) = self.parts.evaluator, next(aps)
 
-        def evaluator(*arguments: Any) -> Any:
-            evaluation = inner(*arguments)
+        def evaluator(*arguments: Any, **words: Any) -> Any:
+            evaluation = inner(*arguments, **words)
             evaluation.summary["nms"]["AP"], evaluation.summary["nms_free"]["AP"] = with_nms, without
             return evaluation
 
-        self.evaluator = evaluator  # type: ignore[assignment]
+        self.parts.evaluator = evaluator  # type: ignore[assignment]
         try:
             return real(self, tracker)
         finally:
-            self.evaluator = inner
+            self.parts.evaluator = inner
 
     monkeypatch.setattr(Trainer, "_evaluate", scripted)
     config = tiny_run("eval.every=1", "max_steps=1")
@@ -181,3 +182,34 @@ def test_splits_with_different_classes_are_refused(coco_run: Compose, tiny_coco:
     file.write_text(json.dumps(content))
     with pytest.raises(UsageError, match=r"the splits differ in classes.*toothbrush.*broom"):
         train(coco_run())
+
+
+def test_the_logged_loss_is_the_mean_of_its_window(
+    tiny_run: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, seen = Trainer._train_batch, []
+
+    def watched(self: Trainer, *arguments: Any) -> Any:
+        losses = original(self, *arguments)
+        seen.append(sum(float(loss.detach()) for loss in losses.values()))
+        return losses
+
+    monkeypatch.setattr(Trainer, "_train_batch", watched)
+    monkeypatch.setattr("engine.trainer.LOG_EVERY", 2)
+    config = tiny_run("name=window", "schedule.epochs=1")
+    train(config)
+    logged = [line["train/loss"] for line in lines(Path(config.runs_dir) / "window") if "train/loss" in line]
+    assert logged == pytest.approx([(seen[0] + seen[1]) / 2, seen[2]])
+
+
+def test_a_continued_run_fetches_no_weights_for_its_backbone(
+    tiny_run: Compose, stop_after: Callable[[int], None], tmp_path: Path
+) -> None:
+    file = tmp_path / "backbone.pth"
+    torch.save(Backbone("lcnet_075").features.state_dict(), file)
+    config = tiny_run(f"model.backbone.weights={file}")
+    stop_after(2)
+    with pytest.raises(KeyboardInterrupt):
+        train(config)
+    file.unlink()
+    train(config)

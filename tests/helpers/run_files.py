@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from engine.metrics import read_metrics as lines
+
 NAME = "shapes-fcos_lcnet-o2f-seed0"  # of the fixture `tiny_run`
 
 # Weights after one step of plain SGD at rate 1 are the gradients; two batches of 4, shared, make that step.
@@ -24,14 +26,14 @@ SCALES = (*GRADIENTS, "schedule.lr=0.02", "schedule.accumulate=1", "max_steps=3"
           "data.long=96")  # fmt: skip
 
 
-def lines(directory: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
-
-
 def repeatable(directory: Path) -> list[dict[str, Any]]:
-    """The lines without times, and without the counts of an assigner that begin anew where a run is cut."""
+    """The lines without times, and without the means of a window, which begins anew where a run is cut."""
     return [
-        {key: value for key, value in line.items() if "seconds" not in key and not key.startswith("assign/")}
+        {
+            key: value
+            for key, value in line.items()
+            if "seconds" not in key and not key.startswith("assign/") and "loss" not in key
+        }
         for line in lines(directory)
     ]
 

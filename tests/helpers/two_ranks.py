@@ -17,7 +17,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-import engine.trainer
+import engine.parts
 from engine import distributed
 from engine.config import compose_config
 from engine.evaluate import evaluate_checkpoint
@@ -56,18 +56,18 @@ def cut(name: str) -> None:
 
 def lost_disk() -> None:
     """Rank 1 alone cannot read the data."""
-    original = engine.trainer.build_dataset
+    original = engine.parts.build_dataset
 
     def failing(*arguments: Any) -> Any:
         if RANK == 1:
             raise UsageError("no data set on the second machine")
         return original(*arguments)
 
-    engine.trainer.build_dataset = failing
+    engine.parts.build_dataset = failing
     try:
         run("lost")
     finally:
-        engine.trainer.build_dataset = original
+        engine.parts.build_dataset = original
 
 
 def evaluate() -> float:

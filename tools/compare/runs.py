@@ -12,7 +12,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from engine.run import metric_lines, read_config
+from engine.metrics import METRICS, read_metrics
+from engine.run import read_config
 from errors import UsageError
 from evaluation.results import PREDICTIONS
 
@@ -70,16 +71,16 @@ def read(path: Path) -> FinishedRun:
     Raises:
         UsageError: if a file of it is missing or damaged.
     """
-    missing = [name for name in (*PREDICTIONS.values(), "metrics.jsonl") if not (path / name).is_file()]
+    missing = [name for name in (*PREDICTIONS.values(), METRICS) if not (path / name).is_file()]
     if missing:
-        remedy = f"python eval.py run={path}" if missing != ["metrics.jsonl"] else "copy it from the original"
+        remedy = f"python eval.py run={path}" if missing != [METRICS] else "copy it from the original"
         raise UsageError(f"{path} lacks {', '.join(missing)}: {remedy}")
     config: Any = OmegaConf.to_container(read_config(path), resolve=True)
     result = read_json(path / "eval.json")
     if not all(isinstance(result.get(name), dict) for name in PREDICTIONS):
         raise UsageError(f"{path / 'eval.json'} holds no result: python eval.py run={path} writes it anew")
     files = {selection: path / name for selection, name in PREDICTIONS.items()}
-    return FinishedRun(path, config, result, tuple(metric_lines(path)), files)
+    return FinishedRun(path, config, result, tuple(read_metrics(path)), files)
 
 
 def read_json(file: Path) -> Any:

@@ -1,0 +1,95 @@
+"""What a run consists of, built from its config. All input is checked here, before the first step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from data.loader import TrainLoader, eval_loader, train_loader
+from data.sample import DetectionDataset
+from detector.summary import summary
+from engine import distributed
+from engine.evaluator import Evaluator
+from engine.initial_weights import start_from
+from engine.predictors import Supervision, build_supervisions
+from engine.setup import bf16, build_dataset, build_model, choose_device, sides
+from engine.state import State
+from errors import UsageError, listed
+
+
+@dataclass
+class Parts:
+    """The parts of a run.
+
+    Attributes:
+        bf16: the network runs in bfloat16.
+        batches: of this process, for training.
+        eval_batches: how many batches of this process an evaluation has.
+    """
+
+    device: torch.device
+    bf16: bool
+    train_set: DetectionDataset
+    val_set: DetectionDataset
+    batches: TrainLoader
+    evaluator: Evaluator
+    eval_batches: int
+    supervisions: list[Supervision]
+    state: State
+
+
+def build_parts(config: DictConfig, resumed: bool, console: Console) -> Parts:
+    """Builds everything that training needs.
+
+    Args:
+        resumed: a checkpoint will bring the weights, so that none are fetched.
+        console: where the size of the model is told.
+
+    Raises:
+        UsageError: for anything wrong with config or data.
+    """
+    device = distributed.own_device(choose_device(config.device))
+    torch.manual_seed(config.seed)
+    train_set = build_dataset(config.data, "train", config.seed, config.schedule.epochs)
+    val_set = build_dataset(config.data, "val", config.seed)
+    if train_set.class_names != val_set.class_names:
+        raise UsageError(
+            f"the splits differ in classes: train has {listed(train_set.class_names)}; "
+            f"val has {listed(val_set.class_names)}: use one category list for both files"
+        )
+    supervisions = build_supervisions(config, device)
+    model = build_model(config, len(train_set.class_names), pretrained=not resumed)
+    short = config.data.eval_short
+    size = (short, short if config.data.square else config.data.eval_long)
+    console.print(summary(model, config.model.name, *size), soft_wrap=True, highlight=False)
+    if config.init is not None and not resumed:
+        started = start_from(Path(str(config.init)), model, train_set.class_names)
+        console.print(started, soft_wrap=True, markup=False)
+    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    place = {"rank": distributed.rank(), "ranks": distributed.ranks()}
+    workers, accumulate = config.data.workers, config.schedule.accumulate
+    batch_size = distributed.share(config.schedule.batch_size)
+    batches = train_loader(
+        train_set,
+        batch_size,
+        workers,
+        config.seed,
+        accumulate=accumulate,
+        sides=sides(config.data) if config.data.square else (),
+        **place,
+    )
+    eval_batches = eval_loader(val_set, config.eval.batch_size, workers, **place)
+    in_bf16 = bf16(config.precision, device)
+    evaluator = Evaluator(val_set, eval_batches, config.eval, device, in_bf16)
+    schedule: Any = OmegaConf.to_container(config.schedule, resolve=True)
+    state = State(model, schedule, steps_per_epoch=-(-len(batches) // accumulate))
+    if not distributed.is_main():
+        torch.manual_seed(config.seed + distributed.rank())  # equal weights, but not equal dropout
+    return Parts(
+        device, in_bf16, train_set, val_set, batches, evaluator, len(eval_batches), supervisions, state
+    )

@@ -1,7 +1,7 @@
 """Any assigner in mmdetection 3.x's registry.
 
     custom_imports = dict(imports=["matchpoint_assigners.adapters.mmdetection"])
-    assigner = dict(type="PointAssigner", assigner=dict(type="ATSS"), anchor_scale=8, offset=0)
+    assigner = dict(type="DenseAssigner", assigner=dict(type="ATSS"), anchor_scale=8, offset=0)
 
 Shape legend: B images, P points, C classes, G truths of the batch.
 """
@@ -25,7 +25,7 @@ ASSIGNERS = import_module(GroundTruth.__module__.removesuffix(".core.types"))
 
 
 @TASK_UTILS.register_module()
-class PointAssigner(BaseAssigner):
+class DenseAssigner(BaseAssigner):
     """Stands where a head of dense points has its own assigner: ATSS, TOOD, RTMDet, YOLOX.
 
     Args:

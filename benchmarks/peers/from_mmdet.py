@@ -14,9 +14,9 @@ from torch import Tensor
 
 from assigners import GroundTruth, PointGrid, Predictions
 from benchmarks.peers import Peer
-from benchmarks.peers.mmdet_import import assigner_classes
+from benchmarks.peers.mmdet_import import mmdet_models
 
-CLASSES = assigner_classes()
+CLASSES = vars(mmdet_models().task_modules.assigners)
 
 ANCHOR_SCALE = 8.0
 TARGET_EPS = 1e-7  # in the divisor of the scores, as in the head that uses TaskAligned

@@ -1,6 +1,6 @@
 """Every link of the documents leads somewhere, and every command that they show can be given.
 
-Training commands are composed and checked as `train.py` does before it starts, the options of tools are parsed.
+Training commands are composed and checked as `train.py` does before it starts; options of tools are parsed.
 """
 
 from __future__ import annotations

@@ -1,0 +1,190 @@
+"""How fast other libraries assign with their own assigner and, by the same call, with ours behind an adapter.
+
+    python -m benchmarks.adapters            # of the libraries that are installed; writes benchmarks/results/
+    python -m benchmarks.adapters --boxes 7 --repeats 3
+
+The calls of a row take turns; the median counts. torchvision is installed in any case, the others come with
+`uv pip install --group peers`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from statistics import median
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from assigners import ATSS, FCOS, GroundTruth, PointGrid, Predictions, SimOTA, TaskAligned
+from benchmarks.assigners import machine
+from benchmarks.cases import CLASSES, STRIDES, Case
+from benchmarks.measure import seconds
+
+Call = Callable[[], Any]
+Row = tuple[str, Call, Call, Call | None]  # library and assigner; own, ours, ours for the whole batch
+Inputs = tuple[PointGrid, Predictions, GroundTruth]
+
+
+def torchvision_rows(inputs: Inputs) -> Iterator[Row]:
+    """The matching of FCOS.compute_loss, whose second half, the loss, is left out."""
+    from torchvision.models.detection.fcos import FCOS as Own  # noqa: N811
+
+    from adapters.torchvision import AssignedFCOS
+
+    grid, predictions, truth = inputs
+    images = len(predictions.scores_BPC)
+    corner = PointGrid.for_image(grid.height, grid.width, grid.strides, offset=0.0)
+    half_P1 = corner.stride_P[:, None] / 2
+    anchors_P4 = torch.cat((corner.centers_P2 - half_P1, corner.centers_P2 + half_P1), 1)
+    boxes = [truth.boxes_G4[truth.image_G == image] for image in range(images)]
+    labels = [truth.labels_G[truth.image_G == image] for image in range(images)]
+    targets = [{"boxes": b, "labels": n} for b, n in zip(boxes, labels, strict=True)]
+    outputs = {
+        "cls_logits": predictions.scores_BPC.logit(),
+        "bbox_ctrness": torch.zeros(images, len(grid), 1),
+        "bbox_regression": torch.ones(images, len(grid), 4),
+    }
+    backbone = nn.Identity()
+    backbone.out_channels = 32  # type: ignore[assignment]
+    calls: list[Call] = []
+    models: tuple[Any, ...] = Own(backbone, CLASSES), AssignedFCOS(backbone, CLASSES, assigner=FCOS())
+    for model in models:
+        del model.head
+        model.head = SimpleNamespace(compute_loss=lambda *words: {})
+        levels = [part.stop - part.start for part in corner.level_slices]
+        words = targets, outputs, [anchors_P4] * images, levels
+        calls.append(partial(model.compute_loss, *words))
+    yield "torchvision, FCOS", calls[0], calls[1], None
+
+
+def mmdet_rows(inputs: Inputs) -> Iterator[Row]:
+    """ATSS, TAL and SimOTA, image by image as the heads call them, and a batch at once."""
+    from benchmarks.peers.from_mmdet import atss, simota, task_aligned  # prepares mmdet's import
+
+    # isort: split
+    from mmengine.structures import InstanceData
+
+    from adapters.mmdetection import DenseAssigner
+
+    grid, predictions, truth = inputs
+    priors_P4 = torch.cat((grid.centers_P2, grid.stride_P[:, None].expand(-1, 2)), 1)
+    columns = zip(predictions.scores_BPC, predictions.boxes_BP4, strict=True)
+    instances = [InstanceData(priors=priors_P4, scores=scores, bboxes=boxes) for scores, boxes in columns]
+    gts = [
+        InstanceData(bboxes=truth.boxes_G4[mine_G], labels=truth.labels_G[mine_G])
+        for mine_G in (truth.image_G == image for image in range(len(instances)))
+    ]
+    kinds = (
+        ("ATSS", atss, ATSS()),
+        ("TAL, everywhere", task_aligned, TaskAligned(candidates="everywhere")),
+        ("TAL; ours takes the inside", task_aligned, TaskAligned()),
+        ("SimOTA", simota, SimOTA()),
+    )
+    for name, own, assigner in kinds:
+        adapter = DenseAssigner(assigner)
+        alone = partial(_one_by_one, adapter, instances, gts)
+        yield f"mmdetection, {name}", own(*inputs), alone, partial(adapter.assign_batch, instances, gts)
+
+
+def _one_by_one(adapter: Any, instances: list[Any], gts: list[Any]) -> list[Any]:
+    return [adapter.assign(prediction, gt) for prediction, gt in zip(instances, gts, strict=True)]
+
+
+def ultralytics_rows(inputs: Inputs) -> Iterator[Row]:
+    """TaskAligned, which assigns a whole batch there as well."""
+    from adapters.ultralytics import CallAssigner
+    from benchmarks.peers.from_ultralytics import prepare_with, task_aligned
+
+    grid = inputs[0]
+    ours = CallAssigner(TaskAligned(), grid.strides)
+    yield "ultralytics, TAL", task_aligned(*inputs), prepare_with(ours, *inputs), None
+
+
+def yolox_rows(inputs: Inputs) -> Iterator[Row]:
+    """SimOTA, image by image as the head calls it."""
+    from yolox.models import YOLOXHead
+
+    from adapters.yolox import plug
+
+    grid, predictions, truth = inputs
+    own = YOLOXHead(CLASSES, 0.125)
+    plugged = copy.deepcopy(own)
+    plug(plugged, SimOTA())
+    stride_1P = grid.stride_P[None]
+    x_1P, y_1P = (grid.centers_P2.T / grid.stride_P - 0.5).split(1)
+    logits_BPC = predictions.scores_BPC.logit().clamp(-20, 20)
+    objectness_BP1 = torch.full((len(logits_BPC), len(grid), 1), 4.0)
+    images = []
+    for image in range(len(logits_BPC)):
+        mine_G = truth.image_G == image
+        boxes_G4, labels_G = _sizes(truth.boxes_G4[mine_G]), truth.labels_G[mine_G].float()
+        found = labels_G, _sizes(predictions.boxes_BP4[image]), stride_1P, x_1P, y_1P
+        images.append((image, len(labels_G), len(grid), boxes_G4, *found,
+                       logits_BPC, None, objectness_BP1, None, None))  # fmt: skip
+
+    def call(head: Any) -> Call:
+        return lambda: [head.get_assignments(*words) for words in images]
+
+    yield "YOLOX, SimOTA", call(own), call(plugged), None
+
+
+def _sizes(boxes_N4: Tensor) -> Tensor:
+    low_N2, high_N2 = boxes_N4[:, :2], boxes_N4[:, 2:]
+    return torch.cat(((low_N2 + high_N2) / 2, high_N2 - low_N2), 1)
+
+
+def measure(inputs: Inputs, repeats: int) -> list[tuple[str, list[float | None]]]:
+    """For each library that is installed: milliseconds with its own assigner, with ours, and for a batch."""
+    found = []
+    for rows in (mmdet_rows, ultralytics_rows, yolox_rows, torchvision_rows):
+        try:
+            for name, *calls in rows(inputs):
+                times: list[list[float]] = [[] for _ in calls]
+                for _ in range(repeats + 1):
+                    for call, taken in zip(calls, times, strict=True):
+                        if call is not None:
+                            taken.append(1000 * seconds(call, "cpu"))
+                found.append((name, [median(t[1:]) if t else None for t in times]))  # the first warms up
+        except ImportError as error:
+            print(f"left out: {error}")
+    return found
+
+
+def markdown(found: list[tuple[str, list[float | None]]]) -> str:
+    """A table of the measurements, with how many times the own time ours is."""
+    lines = ["| library, assigner | its own | ours, by its call | ours, a batch |", "|---|---|---|---|"]
+    for name, (own, *ours) in found:
+        assert own is not None
+        cells = ["" if t is None else f"{t:,.1f} ms ({own / t:.1f}x)" for t in ours]
+        lines.append(f"| {name} | {own:,.1f} ms | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Times other libraries with their own assigners and ours.")
+    parser.add_argument("--boxes", nargs="+", type=int, default=[7, 100], help="truths per image")
+    parser.add_argument("--images", type=int, default=16)
+    parser.add_argument("--size", type=int, default=640, help="of an image in px, a multiple of 128")
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/adapters_cpu.md"))
+    words = parser.parse_args()
+    parts = [f"Median of {words.repeats} calls that take turns. {machine('cpu')}."]
+    for count in words.boxes:
+        case = Case("", words.size, words.size, STRIDES, (count,) * words.images, (16.0, 0.6 * words.size))
+        parts += [
+            f"### {words.images} images of {words.size} px, {count} boxes each",
+            markdown(measure(case.draw(), words.repeats)),
+        ]
+        print("\n\n".join(parts[-2:]), flush=True)
+    words.out.parent.mkdir(parents=True, exist_ok=True)
+    words.out.write_text("\n\n".join(parts) + "\n")
+
+
+if __name__ == "__main__":
+    main()

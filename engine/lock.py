@@ -35,8 +35,10 @@ def locked(directory: Path, remedy: str = "name=NAME") -> Iterator[None]:
         yield
         return
     with file:
-        yield
-        path.unlink(missing_ok=True)  # while it is held: see _acquired
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)  # while it is held: see _acquired
 
 
 def _acquired(path: Path, remedy: str) -> IO[str] | None:

@@ -48,8 +48,8 @@ def test_a_directory_in_use_is_refused_and_a_crash_frees_it(
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     assert (tmp_path / NAME).exists()  # nobody removed it
-    with locked(tmp_path):
-        pass
+    with pytest.raises(KeyboardInterrupt), locked(tmp_path):
+        raise KeyboardInterrupt
     assert not (tmp_path / NAME).exists()
 
 

@@ -61,13 +61,12 @@ def overlaps(truth: Truth, rows_D7: Floats) -> Overlaps:
 
 def _same_image_and_class(truth: Truth, rows_D7: Floats) -> Iterator[tuple[Ints, Ints]]:
     """Rows of detections and annotations of one image and class, about PAIRS_AT_ONCE pairs at a time."""
-    # Ranks, not ids, so that one integer holds both; ids that the truth does not know get the rank -1.
+    # Ranks, not ids, so that one integer holds both; what the truth does not know is -1, as no annotation is.
     place_A = _place(truth, truth.image_A, truth.category_A)
     place_D = _place(truth, rows_D7[:, 0].astype(np.int64), rows_D7[:, 6].astype(np.int64))
     order_A = np.argsort(place_A, kind="stable")
     first_D = np.searchsorted(place_A[order_A], place_D, side="left")
     count_D = np.searchsorted(place_A[order_A], place_D, side="right") - first_D
-    count_D[place_D < 0] = 0
     chunk_D = np.cumsum(count_D) // PAIRS_AT_ONCE
     for chunk in np.unique(chunk_D):
         detection = np.flatnonzero(chunk_D == chunk)

@@ -104,6 +104,7 @@ def test_what_is_a_duplicate() -> None:
     content = truth_json([(10, 4, box), (10, 4, [200, 200, 50, 50])])
     twice = ((10, 4, box, 0.9), (10, 4, beside, 0.8))
     assert rate(content, rows(*twice)) == 0.5
+    assert rate(content, rows(twice[0], (10, 4, beside, 0.3))) == 0.5
     assert rate(content, rows(twice[0], (10, 4, beside, 0.29))) == 0  # too low a score
     assert rate(content, rows(twice[0], (10, 9, beside, 0.8))) == 0  # another class
     assert rate(content, rows(twice[0], (11, 4, beside, 0.8))) == 0  # another image

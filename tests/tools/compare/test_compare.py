@@ -7,71 +7,19 @@ import io
 import json
 import logging
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from rich.console import Console
 
 from command_line import parse
 from errors import UsageError
 from tests.helpers.finished_runs import IMAGES, write_run
+from tests.tools.compare.reports import made
 from tools.compare import intervals
-from tools.compare.__main__ import Options, main, report
+from tools.compare.__main__ import Options, main
 from tools.compare.find import find
 from tools.compare.groups import sections
-
-VOID = {"meta", "br", "img", "link", "input"}
-
-
-class Page(HTMLParser):
-    """Checks that tags are closed in order, and collects texts and attributes."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.texts: list[str] = []
-        self.attributes: list[tuple[str, str]] = []
-        self.tags: list[str] = []
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-
-@pytest.fixture
-def runs(composed, tmp_path: Path) -> Path:
-    """ATSS and O2F with two seeds each, O2F with better boxes and without duplicates, and a run cut short."""
-    for seed in (0, 1):
-        write_run(composed, tmp_path / "runs", "assigner=o2f", f"seed={seed}", noise=0.02)
-        write_run(composed, tmp_path / "runs", "assigner=atss", f"seed={seed}", noise=0.15, copies=3)
-    short = write_run(composed, tmp_path / "runs", "assigner=tal")
-    (short / "eval.json").unlink()
-    return tmp_path / "runs"
-
-
-def made(runs: Path, out: Path, *words: str) -> dict[str, str]:
-    """The files of the report."""
-    console = Console(file=io.StringIO(), width=150)
-    resamples = [] if any(word.startswith("resamples=") for word in words) else ["resamples=50"]
-    files = report(parse(Options, [str(runs), f"out={out}", *resamples, *words]), console)
-    printed = console.file.getvalue()  # type: ignore[attr-defined]
-    return {file.name: file.read_text() for file in files} | {"printed": printed}
 
 
 def test_the_whole_report(runs: Path, tmp_path: Path) -> None:
@@ -111,37 +59,6 @@ def test_the_whole_report(runs: Path, tmp_path: Path) -> None:
         assert re.search(r"seed=0,1\b", texts[text])
         assert "shapes-fcos_lcnet-tal-seed0: unfinished" in texts[text]
     assert "left out" in texts["printed"]
-
-
-def test_the_page_needs_nothing_else(runs: Path, tmp_path: Path) -> None:
-    text = made(runs, tmp_path / "report")["report.html"]
-    page = Page(text)
-    assert not re.search(r"https?:|@import|url\(", text)
-    assert not {"script", "link", "iframe"} & set(page.tags)
-    assert all(value.startswith("data:") for name, value in page.attributes if name in ("src", "href"))
-    assert "prefers-color-scheme: dark" in text
-    for heading in ("AP with NMS", "AP NMS-free", "Positives per truth", "T of O2F"):
-        assert any(heading in found for found in page.texts)
-    # A ring and a disc per row, a line per row in each chart; T is that of O2F alone.
-    kinds = [value.split()[0] for name, value in page.attributes if name == "class" and value]
-    assert kinds.count("ring") == kinds.count("disc") == 2
-    assert kinds.count("line") == 2 * 7 + 1
-    assert made(runs, tmp_path / "again")["report.html"] == text
-
-
-def test_an_error_analysis_is_shown(runs: Path, tmp_path: Path) -> None:
-    path = runs / "shapes-fcos_lcnet-o2f-seed0"
-    assert "What goes wrong" not in made(runs, tmp_path / "report")["report.html"]
-    (path / "pictures").mkdir()
-    Image.new("RGB", (8, 8), "red").save(path / "pictures" / "errors.png")
-    (path / "errors.json").write_text(json.dumps({"missed": 12.34567, "kinds": [1, None, "<b>"]}))
-    text = made(runs, tmp_path / "report")["report.html"]
-    page = Page(text)
-    assert any(
-        name == "src" and value.startswith("data:image/png;base64,") for name, value in page.attributes
-    )
-    assert '"missed": 12.346' in "".join(page.texts)
-    assert "<b>" in "".join(page.texts)  # as a text, not as a tag
 
 
 def test_what_else_differs_is_said(composed, runs: Path, tmp_path: Path) -> None:

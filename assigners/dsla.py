@@ -55,9 +55,11 @@ class DSLA(Assigner):
             # Through float64, so that equal points stay exact ties.
             cost_M = cost_M + (10.0 ** (distance_M.double() - self.center_radius)).float()
         # 3. The k cheapest points of each truth, k by its IoUs.
-        row_K = cheapest(pairs, cost_M, iou_M, foreground_BP, predictions, truth, self.candidate_topk)
+        row_N, claims_N = cheapest(
+            pairs, cost_M, iou_M, foreground_BP, predictions, truth, self.candidate_topk
+        )
         # 4. A contested point goes to the cheapest of all truths around it.
-        row_K = settle_among_all(cell_M, row_K, -cost_M, predictions.cells)
+        row_K = settle_among_all(cell_M, row_N, claims_N, -cost_M, predictions.cells)
         # 5. Target: the IoU.
         score_K = iou_M[row_K]
         return assignment(pairs[row_K], truth, score_K, torch.ones_like(score_K))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .core.boxes import giou, iou, take
-from .core.pairs import Pairs, assignment, best_per_cell, exact, points_within, predicted
+from .core.pairs import Pairs, assignment, best_per_cell, counts, exact, points_within, predicted
 from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
 
 SMALLEST = 1e-12
@@ -95,5 +95,5 @@ def _negative_weight(iou_M: Tensor, truth_M: Tensor, truths: int) -> Tensor:
 
 def _sum_per_truth(value_M: Tensor, truth_M: Tensor, truths: int) -> Tensor:
     """The sum of each truth's rows (G,), added up in their order, so that every run rounds alike."""
-    count_G = torch.bincount(truth_M, minlength=truths)
+    count_G = counts(truth_M, truths)
     return torch.segment_reduce(value_M, "sum", lengths=count_G, unsafe=True)

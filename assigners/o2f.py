@@ -5,11 +5,8 @@ Shape legend: B images, P points, G truths, M candidate pairs, K positives.
 
 from __future__ import annotations
 
-import torch
-
 from .core.boxes import iou, take
-from .core.pairs import assignment, best_per_cell, exact, predicted
-from .core.pairs import top_per_truth as top
+from .core.pairs import assignment, best_per_cell, exact, predicted, ranked
 from .core.quality import central_pairs, quality
 from .core.soft_labels import one_to_few_labels, soft_target
 from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
@@ -63,11 +60,12 @@ class O2F(Assigner):
         iou_M = iou(boxes_M4, take(boxes_G4, pairs.truth_M))
         q_M = quality(p_M, iou_M, self.alpha)
         # 3. The best of each truth, where the boxes overlap at all.
-        q_M = torch.where(iou_M > 0, q_M, -1.0)
-        row_K = top(pairs, q_M, self.topk, truths)
-        row_K = row_K[q_M[row_K] >= 0]
+        q_M = q_M.masked_fill(iou_M <= 0, -1.0)
+        row_N, top_N = ranked(pairs, q_M, self.topk, truths)
         # 4. A contested point goes to its best claimant.
-        row_K = row_K[best_per_cell(cell_M[row_K], q_M[row_K], predictions.cells)]
+        q_N = q_M.index_select(0, row_N)
+        cell_N = cell_M.index_select(0, row_N)
+        row_K = row_N[best_per_cell(cell_N, q_N, predictions.cells, top_N.logical_and_(q_N >= 0))]
         # 5. The best of what is left is certain, the others are soft.
         positives = pairs[row_K]
         labels = one_to_few_labels(

@@ -83,9 +83,11 @@ class SimOTA(Assigner):
         cost_M = self.cls_weight * cls_M + self.iou_weight * box_M
         cost_M = torch.where(proper_M, cost_M, _penalised(cost_M))
         # 3. The k cheapest points of each truth, k by its IoUs.
-        row_K = cheapest(pairs, cost_M, iou_M, foreground_BP, predictions, truth, self.candidate_topk)
+        row_N, claims_N = cheapest(
+            pairs, cost_M, iou_M, foreground_BP, predictions, truth, self.candidate_topk
+        )
         # 4. A contested point goes to the cheapest of all truths whose region holds it.
-        row_K = settle_among_all(cell_M, row_K, -cost_M, predictions.cells)
+        row_K = settle_among_all(cell_M, row_N, claims_N, -cost_M, predictions.cells)
         # 5. Target: the IoU.
         score_K = iou_M[row_K]
         return assignment(pairs[row_K], truth, score_K, torch.ones_like(score_K))

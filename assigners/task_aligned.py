@@ -20,6 +20,7 @@ from .core.pairs import (
     predicted,
     probability,
     rank_key,
+    ranked,
     settle_among_all,
     top_per_truth,
 )
@@ -90,8 +91,9 @@ class TaskAligned(Assigner):
         t_M = power(p_M, self.alpha) * power(iou_M, self.beta)
         # 3. The best of each truth; 4. one truth per point.
         if self.candidates == "inside":
-            row_K = top_per_truth(pairs, t_M, self.topk, truths)
-            row_K = settle_among_all(cell_M, row_K[t_M[row_K] > SMALLEST], iou_M, predictions.cells)
+            row_N, top_N = ranked(pairs, t_M, self.topk, truths)
+            claims_N = top_N.logical_and_(t_M.index_select(0, row_N) > SMALLEST)
+            row_K = settle_among_all(cell_M, row_N, claims_N, iou_M, predictions.cells)
         else:
             row_K = self._top_everywhere(grid, pairs, predictions, truth)
             row_K = row_K[t_M[row_K] > SMALLEST]

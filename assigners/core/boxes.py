@@ -8,12 +8,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+SMALLEST = 1e-45  # float32 above 0
+
 
 def usable(boxes_N4: Tensor, height: int, width: int) -> Tensor:
     """Which boxes are finite, have a positive width and height, and overlap the image, (N,) bool."""
-    x1_N, y1_N, x2_N, y2_N = boxes_N4.unbind(-1)
-    positive_N = (x2_N > x1_N) & (y2_N > y1_N) & boxes_N4.isfinite().all(-1)
-    return positive_N & (x2_N > 0) & (y2_N > 0) & (x1_N < width) & (y1_N < height)
+    x1_N, y1_N = boxes_N4[..., :2].clamp(min=0).unbind(-1)
+    x2_N, y2_N = boxes_N4[..., 2].clamp(max=width), boxes_N4[..., 3].clamp(max=height)
+    # What is left of a box within the image has an extent; NaN compares as false.
+    return (boxes_N4.abs().amax(-1) < torch.inf).logical_and_(x2_N > x1_N).logical_and_(y2_N > y1_N)
 
 
 def power(base_N: Tensor, exponent: float) -> Tensor:
@@ -42,24 +45,22 @@ def take(values_NX: Tensor, row_M: Tensor) -> Tensor:
 
 def area(boxes_N4: Tensor) -> Tensor:
     """Areas (N,) in square pixels; 0 where a side is negative."""
-    # Column by column: in operations on (N, 2) half of the vector registers stay empty.
-    x1_N, y1_N, x2_N, y2_N = boxes_N4.unbind(-1)
-    return (x2_N - x1_N).clamp_(min=0).mul_((y2_N - y1_N).clamp_(min=0))
+    width_N, height_N = (boxes_N4[..., 2:] - boxes_N4[..., :2]).clamp_(min=0).unbind(-1)
+    return width_N * height_N
 
 
 def _intersection(a_N4: Tensor, b_N4: Tensor) -> Tensor:
-    a, b = a_N4.unbind(-1), b_N4.unbind(-1)
-    width_N = torch.minimum(a[2], b[2]).sub_(torch.maximum(a[0], b[0])).clamp_(min=0)
-    height_N = torch.minimum(a[3], b[3]).sub_(torch.maximum(a[1], b[1])).clamp_(min=0)
-    return width_N.mul_(height_N)
+    side_N2 = torch.minimum(a_N4[..., 2:], b_N4[..., 2:])
+    side_N2 = side_N2.sub_(torch.maximum(a_N4[..., :2], b_N4[..., :2])).clamp_(min=0)
+    return side_N2[..., 0] * side_N2[..., 1]
 
 
 def iou(a_N4: Tensor, b_N4: Tensor) -> Tensor:
     """Intersection over union of matched boxes, (N,) in [0, 1]; 0 where it is undefined (empty, NaN)."""
     inter_N = _intersection(a_N4, b_N4)
     union_N = (area(a_N4) + area(b_N4)).sub_(inter_N)
-    # NaN compares as false, so a box with a NaN or infinite side overlaps nothing.
-    return torch.where(union_N > 0, inter_N.div_(union_N), 0.0).clamp_(max=1.0)
+    # Two empty boxes: 0 / SMALLEST. A NaN or infinite side: 0.
+    return inter_N.div_(union_N.clamp_(min=SMALLEST)).nan_to_num_(0.0).clamp_(max=1.0)
 
 
 def giou(a_N4: Tensor, b_N4: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .boxes import iou
 from .overlaps import blocks_of, overlapping
-from .pairs import Pairs, probability, rank_within, top_per_truth
+from .pairs import Pairs, counts, probability, rank_within, ranked
 from .types import GroundTruth, Predictions
 
 SLICE = 2**11  # points whose classes are summed at once: what fits a cache
@@ -51,17 +51,21 @@ def cheapest(
     predictions: Predictions,
     truth: GroundTruth,
     candidate_topk: int,
-) -> Tensor:
-    """The rows of the k cheapest pairs of each truth; k is the floored sum of its largest IoUs."""
+) -> tuple[Tensor, Tensor]:
+    """Some rows of the pairs, (N,), and which of them are the k cheapest of their truth.
+
+    k is the floored sum of the truth's `candidate_topk` largest IoUs.
+    """
     # No k exceeds candidate_topk; and as the cheapest points are good ones, an IoU below all of theirs cannot
     # be among the candidate_topk largest.
-    row_K = top_per_truth(pairs, -cost_M, candidate_topk, len(truth))
-    truth_K = pairs.truth_M[row_K]
-    count_G = torch.bincount(truth_K, minlength=len(truth))
-    least_G = iou_M.new_ones(len(truth)).scatter_reduce(0, truth_K, iou_M[row_K], "amin")
-    least_G = least_G.where(count_G == candidate_topk, 0.0)
+    row_N, top_N = ranked(pairs, -cost_M, candidate_topk, len(truth))
+    truth_N = pairs.truth_M.index_select(0, row_N)
+    iou_N = iou_M.index_select(0, row_N).masked_fill_(~top_N, 1.0)
+    least_G = iou_M.new_ones(len(truth)).scatter_reduce_(0, truth_N, iou_N, "amin")
+    count_G = counts(truth_N, len(truth))
+    least_G.masked_fill_(count_G < candidate_topk, 0.0)
     k_G = _dynamic_k(predictions, truth, foreground_BP, least_G, candidate_topk)
-    return row_K[rank_within(truth_K, count_G) < k_G[truth_K]]
+    return row_N, rank_within(truth_N, count_G) < k_G.index_select(0, truth_N)
 
 
 def _dynamic_k(
@@ -76,12 +80,14 @@ def _dynamic_k(
         truths.append(truth_R[row_N])
         ious.append(iou_RN[row_N, column_N])
     truth_N, iou_N = torch.cat(truths), torch.cat(ious)
-    row_K = top_per_truth(Pairs(truth_N, truth_N), iou_N, topk, len(truth))
+    row_K, _ = ranked(Pairs(truth_N, truth_N), iou_N, topk, len(truth))
     truth_K = truth_N[row_K]
-    iou_GT = iou_N.new_zeros(len(truth), topk)
-    iou_GT[truth_K, rank_within(truth_K, torch.bincount(truth_K, minlength=len(truth)))] = iou_N[row_K]
+    # One row per truth, the largest first; what is not among them goes into a column that is dropped.
+    column_K = rank_within(truth_K, counts(truth_K, len(truth))).clamp_(max=topk)
+    iou_GT = iou_N.new_zeros(len(truth), topk + 1)
+    iou_GT[truth_K, column_K] = iou_N[row_K]
     # Column by column, the largest first: rounding decides some k, so the order is the same on any device.
     sum_G = iou_N.new_zeros(len(truth))
-    for iou_G in iou_GT.unbind(1):
+    for iou_G in iou_GT.unbind(1)[:topk]:
         sum_G += iou_G
     return sum_G.long().clamp(min=1)

@@ -14,7 +14,7 @@ from heapq import heappop, heappush
 import torch
 from torch import Tensor
 
-from .pairs import Pairs, best_per_cell, top_per_truth
+from .pairs import Pairs, best_per_cell, counts, top_per_truth
 
 MISSED = -1.0  # what a truth without a point counts
 
@@ -38,7 +38,7 @@ def best_matching(
     """
     order_M = top_per_truth(pairs, value_M, len(cell_M), truths)
     truth_M = pairs.truth_M[order_M]
-    count_G = torch.bincount(truth_M, minlength=truths)
+    count_G = counts(truth_M, truths)
     start_G = count_G.cumsum(0) - count_G
     has_G = count_G > 0
     choice_K = order_M[start_G[has_G]]

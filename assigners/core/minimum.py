@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .pairs import Pairs, best_per_cell, top_per_truth
+from .pairs import Pairs, best_per_cell, counts, top_per_truth
 
 
 def fill_up(
@@ -26,7 +26,7 @@ def fill_up(
         row_K: rows of the pairs that are positive, one per cell.
     """
     while True:
-        count_G = torch.bincount(pairs.truth_M[row_K], minlength=truths)
+        count_G = counts(pairs.truth_M[row_K], truths)
         taken_P = torch.zeros(cells, dtype=torch.bool, device=cell_M.device)
         taken_P[cell_M[row_K]] = True
         free_M = (count_G[pairs.truth_M] < least) & ~taken_P[cell_M]

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from .boxes import area, take
-from .pairs import rank_within
+from .pairs import counts, rank_within
 from .types import GroundTruth, Predictions
 
 BLOCK = 16  # boxes
@@ -59,7 +59,7 @@ def overlapping(
         least_G: boxes whose IoU with the truth is below this one may be left out.
     """
     truth_H, block_H = _hits(truth, blocks, least_G)
-    count_G = torch.bincount(truth_H, minlength=len(truth))
+    count_G = counts(truth_H, len(truth))
     start_G = count_G.cumsum(0) - count_G
     # Truths of like counts together, so that the padding of a slice is small.
     order_G = count_G.argsort()
@@ -92,7 +92,7 @@ def blocks_of(predictions: Predictions, keep_BP: Tensor | None = None) -> Blocks
     order_K = key_K.sort(stable=True).indices
     image_K = image_K[order_K]
     # Every image gets as many blocks as the fullest one needs.
-    count_B = torch.bincount(image_K, minlength=images)
+    count_B = counts(image_K, images)
     per_image = -(-int(count_B.max()) // (BLOCK * GROUP)) * GROUP
     slot_K = image_K * (per_image * BLOCK) + rank_within(image_K, count_B)
     point_QS = cell_K.new_zeros(images * per_image + 1, BLOCK)

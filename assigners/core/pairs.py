@@ -1,7 +1,7 @@
-"""The machinery that all assigners share: candidate pairs, top-k per truth, one truth per point.
+"""What all assigners share: candidate pairs, top-k per truth, one truth per point.
 
-A point can answer only for a truth that it lies in or near, and the points form regular grids, so the
-candidates are index ranges: enumerating them costs what they are, not truths x points.
+A point can be positive only for a truth that it lies in or near, and the points form regular grids, so the
+candidates are index ranges: the cost of listing them grows with their number, not with truths x points.
 
 Shape legend:
     B images, P points of all L levels, G truths of the batch, M candidate pairs (truth, point), sorted by
@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from .boxes import take, usable
 from .types import Assignment, GroundTruth, PointGrid, Predictions
@@ -24,6 +25,7 @@ from .types import Assignment, GroundTruth, PointGrid, Predictions
 BARS = 64  # of a histogram of keys
 BAR_BITS = 22  # a bar is half an octave of float32
 LOWEST = -(2**31)  # of int32
+MANY = 8  # a histogram pays where a truth has so many times k candidates
 
 
 @dataclass(frozen=True)
@@ -61,36 +63,37 @@ def points_within(grid: PointGrid, low_GL2: Tensor, high_GL2: Tensor, boxes_G4: 
         boxes_G4: the truths; an unusable one (NaN, empty, outside the image) has no points.
     """
     stride_L1 = grid.stride_L[:, None]
-    edge_L2 = grid.size_L2.float()
+    # x < high is -x > -high: the last cell is the first one of the negated axis, so one search finds both.
+    corner_GL4 = torch.cat((low_GL2, -high_GL2), -1)
     # Rounding of the division may miss the boundary by a hair, so start a hair early and let the exact
     # comparison of the point itself decide.
-    hair = 1e-3
-    low_GL2, high_GL2 = low_GL2.nan_to_num(), high_GL2.nan_to_num()
-    first_GL2 = (low_GL2 / stride_L1 - grid.offset - hair).ceil().clamp(min=0).minimum(edge_L2)
-    first_GL2 += ((first_GL2 + grid.offset) * stride_L1 <= low_GL2).float()
-    last_GL2 = (high_GL2 / stride_L1 - grid.offset + hair).floor().clamp(min=-1).minimum(edge_L2 - 1)
-    last_GL2 -= ((last_GL2 + grid.offset) * stride_L1 >= high_GL2).float()
-    count_GL2 = (last_GL2 - first_GL2 + 1).clamp(min=0).long()
-    count_GL2 = count_GL2 * usable(boxes_G4, grid.height, grid.width)[:, None, None]
-    return _expand(grid, first_GL2.long(), count_GL2)
+    cell_GL4 = (corner_GL4 / stride_L1 - grid.early_4).ceil_().clamp_(*grid.cell_limits_2L4)
+    cell_GL4 += (cell_GL4 + grid.offset_4) * stride_L1 <= corner_GL4
+    cell_GL4 = cell_GL4.long()
+    first_GL2 = cell_GL4[..., :2]
+    count_GL2 = (1 - first_GL2).sub_(cell_GL4[..., 2:]).clamp_(min=0)
+    return _expand(grid, first_GL2, count_GL2.mul_(usable(boxes_G4, grid.height, grid.width)[:, None, None]))
 
 
 def _expand(grid: PointGrid, first_GL2: Tensor, count_GL2: Tensor) -> Pairs:
     """The pairs of rectangles of cells, given by their first column and row and their extent."""
-    columns_R, rows_R = count_GL2.flatten(0, 1).unbind(-1)
-    rows_R = torch.where(columns_R > 0, rows_R, 0)
+    levels, device = len(grid.strides), count_GL2.device
+    columns_GL, rows_GL = count_GL2.unbind(-1)
+    width_GL = grid.size_L2[:, 0].expand_as(rows_GL)
+    begin_GL = (rows_GL.flatten().cumsum(0) - rows_GL.flatten()).view_as(rows_GL)
     # First every rectangle becomes its rows, then every row its points: no division to take an index apart.
-    rectangle_S = torch.repeat_interleave(rows_R)
-    row_S = torch.arange(len(rectangle_S), device=rows_R.device) - (rows_R.cumsum(0) - rows_R)[rectangle_S]
-    levels = len(grid.strides)
-    first_j_S, first_i_S = first_GL2.flatten(0, 1)[rectangle_S].unbind(-1)
-    level_S = rectangle_S % levels
-    point_S = grid.start_L[level_S] + (first_i_S + row_S) * grid.size_L2[level_S, 0] + first_j_S
-    columns_S = columns_R[rectangle_S]
-    shift_S = point_S - (columns_S.cumsum(0) - columns_S)
-    shift_M = torch.repeat_interleave(shift_S, columns_S)
-    truth_M = torch.repeat_interleave(rectangle_S // levels, columns_S)
-    return Pairs(truth_M, shift_M.add_(torch.arange(len(shift_M), device=shift_M.device)))
+    point_GL = torch.addcmul(grid.start_L, first_GL2[..., 1], width_GL).add_(first_GL2[..., 0])
+    point_GL.addcmul_(begin_GL, width_GL, value=-1)  # less the rows of the rectangles before
+    totals_2 = torch.stack((rows_GL, rows_GL * columns_GL)).sum((1, 2))
+    rows, points = totals_2.tolist()  # both sizes in one read
+    rectangle_S = torch.repeat_interleave(rows_GL.flatten(), output_size=rows)
+    table_R3 = torch.stack((point_GL, width_GL, columns_GL), -1).flatten(0, 1)
+    point_S, width_S, columns_S = table_R3.index_select(0, rectangle_S).unbind(1)
+    shift_S = torch.addcmul(point_S, width_S, torch.arange(rows, device=device)).add_(columns_S)
+    shift_S -= columns_S.cumsum(0)
+    row_M = torch.repeat_interleave(columns_S, output_size=points)
+    point_M = shift_S.index_select(0, row_M).add_(torch.arange(points, device=device))
+    return Pairs((rectangle_S // levels).index_select(0, row_M), point_M)
 
 
 def center_squares(grid: PointGrid, boxes_G4: Tensor, radius: float) -> tuple[Tensor, Tensor]:
@@ -108,27 +111,40 @@ def rank_key(value: Tensor) -> Tensor:
 
 def top_per_truth(pairs: Pairs, value_M: Tensor, k: int, truths: int) -> Tensor:
     """The rows of the k largest values of each of the G truths, best first; ties to the lower point."""
-    key_M = rank_key(value_M)
-    row_N = _contenders(pairs.truth_M, key_M, k, truths)
-    truth_N = pairs.truth_M.index_select(0, row_N)
-    order_N = ((truth_N << 32) - key_M.index_select(0, row_N)).sort(stable=True).indices
-    truth_N = truth_N.index_select(0, order_N)
-    kept_N = rank_within(truth_N, torch.bincount(truth_N, minlength=truths)) < k
-    return row_N.index_select(0, order_N)[kept_N]
+    row_N, top_N = ranked(pairs, value_M, k, truths)
+    return row_N[top_N]
+
+
+def ranked(pairs: Pairs, value_M: Tensor, k: int, truths: int) -> tuple[Tensor, Tensor]:
+    """The same without a wait for the device: some more rows than these, and which of them are these."""
+    key_M, truth_M, row_N = rank_key(value_M), pairs.truth_M, None
+    if len(key_M) > MANY * k * truths:
+        row_N = _contenders(truth_M, key_M, k, truths)
+        truth_M, key_M = truth_M.index_select(0, row_N), key_M.index_select(0, row_N)
+    order_N = ((truth_M << 32) - key_M).sort(stable=True).indices
+    truth_N = truth_M.index_select(0, order_N)
+    # Sorted by truth: among the first k of its truth is a row where the row k places above has another truth.
+    top_N = pad(truth_N, (k, 0), value=-1)[: len(truth_N)] != truth_N
+    return order_N if row_N is None else row_N.index_select(0, order_N), top_N
 
 
 def _contenders(truth_M: Tensor, key_M: Tensor, k: int, truths: int) -> Tensor:
     """The rows, ascending, that can be among the k largest keys of their truth; some more come along.
 
-    Sorting is the dearest step of an assignment. A histogram of each truth's keys, by their distance from its
-    largest one, tells below which bar none of the k largest lies, and a tenth of the rows is left to sort.
+    Sorting takes most of the time of an assignment. A histogram of each truth's keys, by their distance from
+    its largest one, shows below which bar none of the k largest lies; a tenth of the rows is left to sort.
     """
     level_M = key_M >> BAR_BITS
     best_G = level_M.new_full((truths,), LOWEST).scatter_reduce_(0, truth_M, level_M, "amax")
     bar_M = best_G.index_select(0, truth_M).sub_(level_M).clamp_(max=BARS - 1)
-    count_GH = torch.bincount((truth_M * BARS).add_(bar_M), minlength=truths * BARS).view(truths, BARS)
+    count_GH = counts((truth_M * BARS).add_(bar_M), truths * BARS).view(truths, BARS)
     last_G = (count_GH.cumsum(1) < k).sum(1)
     return (bar_M <= last_G.index_select(0, truth_M)).nonzero().squeeze(1)
+
+
+def counts(group_M: Tensor, groups: int) -> Tensor:
+    """How many rows each group has, int64; as torch.bincount, but without a wait for the device."""
+    return group_M.new_zeros(groups).scatter_add_(0, group_M, group_M.new_ones(1).expand(len(group_M)))
 
 
 def rank_within(group_M: Tensor, count_G: Tensor) -> Tensor:
@@ -137,30 +153,45 @@ def rank_within(group_M: Tensor, count_G: Tensor) -> Tensor:
     return torch.arange(len(group_M), device=group_M.device) - start_G.index_select(0, group_M)
 
 
-def best_per_cell(cell_K: Tensor, value_K: Tensor, cells: int) -> Tensor:
-    """The row of the largest value of each cell, sorted by cell; ties to the earlier row."""
-    # The complement of the row below the bits of the value: ties to the earlier row, and no sort.
-    row_K = torch.arange(len(cell_K), device=cell_K.device)
-    key_K = (rank_key(value_K).long() << 32) + (2**32 - 1 - row_K)
-    best_P = key_K.new_full((cells,), -(2**63)).scatter_reduce_(0, cell_K, key_K, "amax")
-    return 2**32 - 1 - best_P[best_P > -(2**63)].bitwise_and_(2**32 - 1)
+def first_best(group_K: Tensor, value_K: Tensor, groups: int, among_K: Tensor | None = None) -> Tensor:
+    """The row of the largest value of each group, (G,); ties to the earlier row; K where a group has none.
+
+    Args:
+        among_K: the rows that take part; None for all.
+    """
+    rows = len(group_K)
+    if among_K is not None:
+        value_K = value_K.masked_fill(~among_K, -torch.inf)
+    best_G = value_K.new_full((groups,), -torch.inf).scatter_reduce_(0, group_K, value_K, "amax")
+    best_K = value_K == best_G.index_select(0, group_K)
+    if among_K is not None:
+        best_K &= among_K
+    row_K = torch.arange(rows, device=group_K.device).masked_fill_(~best_K, rows)
+    return row_K.new_full((groups,), rows).scatter_reduce_(0, group_K, row_K, "amin")
 
 
-def settle_among_all(cell_M: Tensor, chosen_K: Tensor, value_M: Tensor, cells: int) -> Tensor:
+def best_per_cell(cell_K: Tensor, value_K: Tensor, cells: int, among_K: Tensor | None = None) -> Tensor:
+    """The row of the largest value of each cell that has one, sorted by cell; ties to the earlier row."""
+    row_P = first_best(cell_K, value_K, cells, among_K)
+    return row_P[row_P < len(cell_K)]
+
+
+def settle_among_all(cell_M: Tensor, row_N: Tensor, claims_N: Tensor, value_M: Tensor, cells: int) -> Tensor:
     """One truth per claimed point, where a contested point goes to the best of *all* its candidates.
 
     Args:
         cell_M: the cell of each pair.
-        chosen_K: rows of the pairs that claim their point.
+        row_N, claims_N: some rows of the pairs, and which of them claim their point.
         value_M: the larger, the better; ties to the lower truth.
         cells: how many cells there are in the batch.
 
     Returns:
         The rows of the winners, sorted by cell. A truth may win a point that it had not claimed.
     """
-    contested_P = torch.bincount(cell_M[chosen_K], minlength=cells) > 1
+    cell_N = cell_M.index_select(0, row_N)
+    contested_P = cell_N.new_zeros(cells).scatter_add_(0, cell_N, claims_N.long()) > 1
     rivals_M = contested_P.index_select(0, cell_M)
-    rivals_M[chosen_K] = True
+    rivals_M.index_copy_(0, row_N, claims_N | contested_P.index_select(0, cell_N))
     row_R = rivals_M.nonzero().squeeze(1)
     return row_R[best_per_cell(cell_M[row_R], value_M[row_R], cells)]
 
@@ -170,8 +201,6 @@ def predicted(
 ) -> tuple[Tensor, Tensor]:
     """The probability p_M of the truth's class and the predicted boxes (M, 4) of the pairs, float32."""
     classes = predictions.scores_BPC.shape[2]
-    if len(truth) and not 0 <= int(truth.labels_G.min()) <= int(truth.labels_G.max()) < classes:
-        raise ValueError(f"labels must lie in 0 to {classes - 1}, got {truth.labels_G.unique().tolist()}")
     # index_select on flat views takes half the time of indexing by several tensors.
     entry_M = (cell_M * classes).add_(truth.labels_G.index_select(0, pairs.truth_M))
     p_M = predictions.scores_BPC.reshape(-1).index_select(0, entry_M)

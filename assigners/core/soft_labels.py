@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .pairs import best_per_cell
+from .pairs import first_best
 
 
 def soft_target(t_max: float, t_min: float, progress: float) -> float:
@@ -34,9 +34,10 @@ def one_to_few_labels(
     Returns:
         score_K and weight_K, float32, and certain_K, bool.
     """
-    certain_K = torch.zeros_like(truth_K, dtype=torch.bool)
-    certain_K[best_per_cell(truth_K, q_K, truths)] = True
+    row_K = torch.arange(len(truth_K), device=truth_K.device)
+    certain_K = first_best(truth_K, q_K, truths).index_select(0, truth_K) == row_K
     soft_p_K = p_K.masked_fill(certain_K, 0.0)
-    best_G = p_K.new_zeros(truths).scatter_reduce(0, truth_K, soft_p_K, "amax")
-    soft_K = soft_p_K / best_G[truth_K].clamp(min=torch.finfo(torch.float32).tiny) * top
-    return torch.where(certain_K, 1.0, soft_K), torch.where(certain_K, 1.0, soft_weight), certain_K
+    best_G = p_K.new_zeros(truths).scatter_reduce_(0, truth_K, soft_p_K, "amax")
+    soft_K = soft_p_K / best_G[truth_K].clamp_(min=torch.finfo(torch.float32).tiny) * top
+    weight_K = torch.full_like(soft_K, soft_weight).masked_fill_(certain_K, 1.0)
+    return soft_K.masked_fill_(certain_K, 1.0), weight_K, certain_K

@@ -101,6 +101,22 @@ class PointGrid:
         return len(self.stride_P)
 
     @cached_property
+    def offset_4(self) -> Tensor:
+        """The offset on the axes x, y, -x and -y, (4,) float32: cell j of -x is cell -j of x."""
+        return torch.tensor([self.offset] * 2 + [-self.offset] * 2, device=self.stride_P.device)
+
+    @cached_property
+    def early_4(self) -> Tensor:
+        """The same and a thousandth of a cell more."""
+        return self.offset_4 + 1e-3
+
+    @cached_property
+    def cell_limits_2L4(self) -> Tensor:
+        """The lowest and the highest cell that a range of cells may begin with on these axes, (2, L, 4)."""
+        limits = [[[0, 0, 1 - w, 1 - h] for h, w in self.shapes], [[w, h, 1, 1] for h, w in self.shapes]]
+        return torch.tensor(limits, dtype=torch.float32, device=self.stride_P.device)
+
+    @cached_property
     def stride_L(self) -> Tensor:
         """The stride of each level, (L,) float32."""
         return torch.tensor(self.strides, dtype=torch.float32, device=self.stride_P.device)

@@ -39,18 +39,17 @@ class ATSS(Assigner):
         self, grid: PointGrid, predictions: Predictions, truth: GroundTruth, progress: float = 0.0
     ) -> Assignment:
         """The positives of a batch; `progress` is ignored."""
-        boxes_G4 = torch.where(
-            usable(truth.boxes_G4, grid.height, grid.width)[:, None], truth.boxes_G4.float(), 0.0
-        )
+        boxes_G4 = truth.boxes_G4.float()
+        boxes_G4 = boxes_G4.masked_fill(~usable(boxes_G4, grid)[:, None], 0.0)
         # 1. Candidates: the nearest points of every level.
         point_GN, exists_GN = nearest_points(grid, boxes_G4, self.topk)
         # 2. How well their anchors fit.
         center_GN2 = grid.centers_P2[point_GN]
         iou_GN = iou(anchors(center_GN2, grid.stride_P[point_GN] * self.anchor_scale), boxes_G4[:, None])
         # 3. The threshold of each truth; 4. positive is what reaches it from inside.
-        low_GN2, high_GN2 = center_GN2 - boxes_G4[:, None, :2], boxes_G4[:, None, 2:] - center_GN2
-        inside_GN = (torch.minimum(low_GN2, high_GN2) > 0).all(-1)
-        positive_GN = exists_GN & inside_GN & (iou_GN >= _threshold(iou_GN, exists_GN)[:, None])
+        inside_GN = ((center_GN2 > boxes_G4[:, None, :2]) & (center_GN2 < boxes_G4[:, None, 2:])).all(-1)
+        positive_GN = iou_GN >= _threshold(iou_GN, exists_GN)[:, None]
+        positive_GN.logical_and_(inside_GN).logical_and_(exists_GN)
         truth_K, column_K = positive_GN.nonzero().unbind(1)
         pairs, value_K = Pairs(truth_K, point_GN[truth_K, column_K]), iou_GN[truth_K, column_K]
         # 5. A contested point goes to the best anchor.

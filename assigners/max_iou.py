@@ -57,7 +57,7 @@ class MaxIoU(Assigner):
     ) -> Assignment:
         """The positives of a batch; predictions and `progress` are ignored."""
         boxes_G4 = truth.boxes_G4.float()
-        boxes_G4 = torch.where(usable(boxes_G4, grid.height, grid.width)[:, None], boxes_G4, 0.0)
+        boxes_G4 = torch.where(usable(boxes_G4, grid)[:, None], boxes_G4, 0.0)
         # 1. Candidates: the points whose anchors can reach the lower threshold.
         pairs = self._near(grid, boxes_G4)
         # 2. The IoU of the best anchor.

@@ -5,6 +5,8 @@ Shape legend: B images, P points, G truths, M candidate pairs, K positives.
 
 from __future__ import annotations
 
+import torch
+
 from .core.boxes import iou, take
 from .core.pairs import assignment, best_per_cell, exact, predicted, ranked
 from .core.quality import central_pairs, quality
@@ -61,7 +63,7 @@ class O2F(Assigner):
         q_M = quality(p_M, iou_M, self.alpha)
         # 3. The best of each truth, where the boxes overlap at all.
         q_M = q_M.masked_fill(iou_M <= 0, -1.0)
-        row_N, top_N = ranked(pairs, q_M, self.topk, truths)
+        row_N, top_N = ranked(pairs, q_M.view(torch.int32), self.topk, truths)
         # 4. A contested point goes to its best claimant.
         q_N = q_M.index_select(0, row_N)
         cell_N = cell_M.index_select(0, row_N)

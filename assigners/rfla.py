@@ -55,7 +55,7 @@ class RFLA(Assigner):
             ValueError: if `field` is None and the grid has a stride that ResNet-50's pyramid has not.
         """
         boxes_G4 = truth.boxes_G4.float()
-        boxes_G4 = torch.where(usable(boxes_G4, grid.height, grid.width)[:, None], boxes_G4, 0.0)
+        boxes_G4 = torch.where(usable(boxes_G4, grid)[:, None], boxes_G4, 0.0)
         # 1. Candidates: all points that can be among the nearest of their level.
         pairs = _around(grid, boxes_G4, max(self.topk, self.extra))
         cell_M = pairs.cells(truth, len(grid))

@@ -79,8 +79,10 @@ class TaskAligned(Assigner):
         """The positives of a batch; `progress` is ignored."""
         boxes_G4, truths = truth.boxes_G4.float(), len(truth)
         # 1. Candidates: the points inside the truth.
-        short_G2 = (self.min_side - (boxes_G4[:, 2:] - boxes_G4[:, :2])).clamp(min=0) * 0.5
-        low_G2, high_G2 = boxes_G4[:, :2] - short_G2, boxes_G4[:, 2:] + short_G2
+        low_G2, high_G2 = boxes_G4[:, :2], boxes_G4[:, 2:]
+        if self.min_side:
+            short_G2 = (self.min_side - (high_G2 - low_G2)).clamp(min=0) * 0.5
+            low_G2, high_G2 = low_G2 - short_G2, high_G2 + short_G2
         pairs = points_within(grid, low_G2[:, None], high_G2[:, None], boxes_G4)
         if self.reach is not None:
             pairs = pairs[_within_reach(grid, pairs, boxes_G4, self.reach)]
@@ -91,7 +93,7 @@ class TaskAligned(Assigner):
         t_M = power(p_M, self.alpha) * power(iou_M, self.beta)
         # 3. The best of each truth; 4. one truth per point.
         if self.candidates == "inside":
-            row_N, top_N = ranked(pairs, t_M, self.topk, truths)
+            row_N, top_N = ranked(pairs, t_M.view(torch.int32), self.topk, truths)
             claims_N = top_N.logical_and_(t_M.index_select(0, row_N) > SMALLEST)
             row_K = settle_among_all(cell_M, row_N, claims_N, iou_M, predictions.cells)
         else:

@@ -2,8 +2,8 @@
 
     python -m benchmarks.launches                    # every assigner, 16 images of 640x640, 1 to 100 boxes
 
-Counted on the CPU by a dispatch mode, so no GPU is needed. Views start no kernel and are left out. A wait is an
-operation whose result, or whose shape, the host must know before it can go on.
+Counted on the CPU by a dispatch mode, so no GPU is needed. Views start no kernel and are left out. A wait is
+an operation whose result, or whose shape, the host must know before it can go on.
 """
 
 from __future__ import annotations

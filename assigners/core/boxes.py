@@ -8,15 +8,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .types import PointGrid
+
 SMALLEST = 1e-45  # float32 above 0
 
 
-def usable(boxes_N4: Tensor, height: int, width: int) -> Tensor:
-    """Which boxes are finite, have a positive width and height, and overlap the image, (N,) bool."""
-    x1_N, y1_N = boxes_N4[..., :2].clamp(min=0).unbind(-1)
-    x2_N, y2_N = boxes_N4[..., 2].clamp(max=width), boxes_N4[..., 3].clamp(max=height)
-    # What is left of a box within the image has an extent; NaN compares as false.
-    return (boxes_N4.abs().amax(-1) < torch.inf).logical_and_(x2_N > x1_N).logical_and_(y2_N > y1_N)
+def usable(boxes_G4: Tensor, grid: PointGrid) -> Tensor:
+    """Which boxes are finite, have a positive width and height, and overlap the image, (G,) bool."""
+    low_4, high_4 = grid.box_limits_24
+    within_G4 = (boxes_G4 > low_4).logical_and_(boxes_G4 < high_4)  # NaN compares as false
+    extended_G2 = boxes_G4[:, 2:] > boxes_G4[:, :2]
+    return within_G4.view(-1, 2, 2).logical_and_(extended_G2[:, None]).all((1, 2))
 
 
 def power(base_N: Tensor, exponent: float) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .boxes import iou
 from .overlaps import blocks_of, overlapping
-from .pairs import Pairs, counts, probability, rank_within, ranked
+from .pairs import Pairs, counts, probability, rank_key, rank_within, ranked
 from .types import GroundTruth, Predictions
 
 SLICE = 2**11  # points whose classes are summed at once: what fits a cache
@@ -58,7 +58,7 @@ def cheapest(
     """
     # No k exceeds candidate_topk; and as the cheapest points are good ones, an IoU below all of theirs cannot
     # be among the candidate_topk largest.
-    row_N, top_N = ranked(pairs, -cost_M, candidate_topk, len(truth))
+    row_N, top_N = ranked(pairs, rank_key(-cost_M), candidate_topk, len(truth))
     truth_N = pairs.truth_M.index_select(0, row_N)
     iou_N = iou_M.index_select(0, row_N).masked_fill_(~top_N, 1.0)
     least_G = iou_M.new_ones(len(truth)).scatter_reduce_(0, truth_N, iou_N, "amin")
@@ -80,7 +80,7 @@ def _dynamic_k(
         truths.append(truth_R[row_N])
         ious.append(iou_RN[row_N, column_N])
     truth_N, iou_N = torch.cat(truths), torch.cat(ious)
-    row_K, _ = ranked(Pairs(truth_N, truth_N), iou_N, topk, len(truth))
+    row_K, _ = ranked(Pairs(truth_N, truth_N), iou_N.view(torch.int32), topk, len(truth))
     truth_K = truth_N[row_K]
     # One row per truth, the largest first; what is not among them goes into a column that is dropped.
     column_K = rank_within(truth_K, counts(truth_K, len(truth))).clamp_(max=topk)

@@ -1,18 +1,22 @@
 """The points of each level nearest to each truth, found among the few cells around the nearest one.
 
-Shape legend: L levels, G truths, R = G x L rows (truth, level), S some of the rows, O offsets around the
-nearest cell, A steps along an axis, k points per row.
+Shape legend: L levels, G truths, S steps along an axis, T kinds of places in a grid, O cells that can be
+among the nearest, k points per level.
 """
 
 from __future__ import annotations
 
-from functools import cache
-from itertools import count
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
 
 import torch
 from torch import Tensor
 
 from .types import PointGrid
+
+INFINITY = 0x7F800000  # the bits of float32's infinity
+MARGIN = 2  # cells between a place and an edge of the grid that are told apart; more count as so many
 
 
 def nearest_points(grid: PointGrid, boxes_G4: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -24,86 +28,96 @@ def nearest_points(grid: PointGrid, boxes_G4: Tensor, k: int) -> tuple[Tensor, T
     Returns:
         Points (G, L x k) int64, nearest first on each level, and which of them exist: a level may have fewer.
     """
-    levels = len(grid.strides)
-    stride_R = grid.stride_L.repeat(len(boxes_G4))
-    last_R2 = (grid.size_L2 - 1).float().repeat(len(boxes_G4), 1)
-    center_R2 = ((boxes_G4[:, :2] + boxes_G4[:, 2:]) * 0.5).repeat_interleave(levels, 0)
+    cells = _nearby(k, str(boxes_G4.device))
+    stride_L1 = grid.stride_L[:, None]
+    center_G12 = ((boxes_G4[:, :2] + boxes_G4[:, 2:]) * 0.5)[:, None]
     # ceil(x - 0.5) rounds a half down: of two nearest cells the lower index.
-    cell_R2 = (center_R2 / stride_R[:, None] - (grid.offset + 0.5)).ceil().clamp(min=0).minimum(last_R2)
-    margin_R = torch.minimum(cell_R2, last_R2 - cell_R2).amin(1)
-    # Away from the edge of the grid far fewer cells can be among the nearest.
-    reach, inner_O2 = _inner_offsets(k)
-    point_Rk = torch.empty(len(stride_R), k, dtype=torch.long, device=boxes_G4.device)
-    exists_Rk = torch.ones_like(point_Rk, dtype=torch.bool)
-    for offset_O2, rows_R in ((inner_O2, margin_R >= reach), (_offsets(k), margin_R < reach)):
-        row_S = rows_R.nonzero().squeeze(1)
-        if not len(row_S):
-            continue
-        at = cell_R2[row_S], last_R2[row_S], center_R2[row_S], stride_R[row_S]
-        cell_Sk2, exists_Rk[row_S] = _choose(offset_O2.to(boxes_G4.device), k, grid.offset, *at)
-        level_S = row_S % levels
-        column_Sk, line_Sk = cell_Sk2.long().unbind(-1)
-        point_Rk[row_S] = grid.start_L[level_S, None] + line_Sk * grid.size_L2[level_S, :1] + column_Sk
-    shape = (len(boxes_G4), levels * k)
-    return (point_Rk * exists_Rk).view(shape), exists_Rk.view(shape)
+    cell_GL2 = (center_G12 / stride_L1 - (grid.offset + 0.5)).ceil_().clamp_(min=0).minimum(grid.last_L2)
+    kind_GL = cells.kinds(cell_GL2, grid.last_L2 - cell_GL2)
+    # Squared distances along each axis first, then their sums at the cells that matter in such a place.
+    cell_GL2S = cell_GL2[..., None] + cells.step_S
+    square_GL2S = ((cell_GL2S + grid.offset) * stride_L1[..., None]).sub_(center_G12[..., None]).square_()
+    square_GL2S.masked_fill_((cell_GL2S < 0).logical_or_(cell_GL2S > grid.last_L2[..., None]), torch.inf)
+    column_GLO, row_GLO = (table_TO[kind_GL] for table_TO in (cells.column_TO, cells.row_TO))
+    distance_GLO = square_GL2S[:, :, 0].gather(2, column_GLO)
+    distance_GLO += square_GL2S[:, :, 1].gather(2, row_GLO)
+    # The bits of a positive float sort as it does; the number of the cell below them breaks ties.
+    key_GLO = distance_GLO.view(torch.int32).long().bitwise_left_shift_(16).add_(cells.number_O)
+    key_GLk = key_GLO.topk(k, largest=False).values
+    exists_GLk = (key_GLk >> 16) < INFINITY
+    chosen_GLk = key_GLk.bitwise_and_(0xFFFF)
+    column_GL1, row_GL1 = (cell_GL2.long() - (k - 1)).split(1, dim=2)
+    column_GLk = column_GLO.gather(2, chosen_GLk).add_(column_GL1)
+    row_GLk = row_GLO.gather(2, chosen_GLk).add_(row_GL1)
+    point_GLk = torch.addcmul(grid.start_L[:, None], row_GLk, grid.size_L2[:, :1]).add_(column_GLk)
+    return point_GLk.mul_(exists_GLk).flatten(1), exists_GLk.flatten(1)
 
 
-@cache
-def _offsets(topk: int) -> Tensor:
-    """The cells (column, row), relative to the nearest, that can be among the topk nearest, (O, 2) float32.
+@dataclass(frozen=True)
+class _Cells:
+    """The cells around the nearest one that can be among the k nearest, by the kind of the place.
 
-    If a cell is chosen, so is every cell of the rectangle between it and the nearest one, which lies in the
-    grid too: hence (|row| + 1)(|column| + 1) <= topk. Sorted by row, then column: by point.
+    Attributes:
+        step_S: the steps 1 - k to k - 1 along an axis, and one that leaves any grid; float32.
+        column_TO, row_TO: which step leads to each cell, sorted by row, then column; short lists are filled
+            up with the last step.
+        number_O: 0 to O - 1.
+        weight_2: float32, of the margins in the number of a kind.
     """
-    reach = range(1 - topk, topk)
-    cells = [(j, i) for i in reach for j in reach if (abs(i) + 1) * (abs(j) + 1) <= topk]
-    return torch.tensor(cells, dtype=torch.float32)
+
+    step_S: Tensor
+    column_TO: Tensor
+    row_TO: Tensor
+    number_O: Tensor
+    weight_2: Tensor
+
+    def kinds(self, low_GL2: Tensor, high_GL2: Tensor) -> Tensor:
+        """The kind of a place, (G, L) int64, from the cells below and above it on both axes."""
+        pair_GL2 = low_GL2.clamp(max=MARGIN).mul_(MARGIN + 1).add_(high_GL2.clamp_(max=MARGIN))
+        return pair_GL2.mul_(self.weight_2).sum(2).long()
 
 
-@cache
-def _inner_offsets(topk: int) -> tuple[int, Tensor]:
-    """Reach, and those of `_offsets` that matter where all cells up to reach around the nearest one exist."""
-
-    def always_nearer(j: int, i: int, reach: int) -> int:
-        # The difference of two squared distances is linear in the place of the centre, which is at most half
-        # a cell from the nearest one on each axis: its least value tells whether one always is nearer.
-        window = range(-reach, reach + 1)
-        cells = ((a, b) for a in window for b in window)
-        return sum(j * j + i * i - a * a - b * b > abs(j - a) + abs(i - b) for a, b in cells)
-
-    for reach in count():
-        kept = [(j, i) for j, i in _offsets(topk).long().tolist() if always_nearer(j, i, reach) < topk]
-        if all(max(abs(j), abs(i)) <= reach for j, i in kept):
-            return reach, torch.tensor(kept, dtype=torch.float32)
-    raise AssertionError  # some reach always suffices
+@lru_cache(maxsize=16)
+def _nearby(k: int, device: str) -> _Cells:
+    axes = [_Axis(k, low, high) for low, high in product(range(MARGIN + 1), repeat=2)]
+    lists = [_cells(k, x, y) for x, y in product(axes, repeat=2)]
+    longest = max(k, *map(len, lists))
+    lists = [cells + [(k, k)] * (longest - len(cells)) for cells in lists]
+    with torch.inference_mode(False):  # what inference makes, training could not save for its backward
+        cell_TO2 = torch.tensor(lists, device=device) + (k - 1)
+        column_TO, row_TO = (cell_TO[..., axis].contiguous() for axis, cell_TO in enumerate((cell_TO2,) * 2))
+        step_S = torch.tensor([*range(1 - k, k), torch.inf], device=device)
+        weight_2 = torch.tensor([float((MARGIN + 1) ** 2), 1.0], device=device)
+        return _Cells(step_S, column_TO, row_TO, torch.arange(longest, device=device), weight_2)
 
 
-def _choose(
-    offset_O2: Tensor,
-    k: int,
-    place: float,
-    cell_S2: Tensor,
-    last_S2: Tensor,
-    center_S2: Tensor,
-    stride_S: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """The k nearest of the cells at the offsets, (S, k, 2) column and row, and which lie in the grid.
+class _Axis:
+    """One axis of a place with so many cells below and above it; MARGIN stands for at least so many.
 
-    `place` is that of the point within its cell, as a share of the stride.
+    Attributes:
+        gains: for each step that may exist, by how much its squared distance from a centre, in cells, exceeds
+            that of each step that exists where it does, at least.
     """
-    low, high = int(offset_O2.min()), int(offset_O2.max())
-    step_A = torch.arange(low, high + 1, device=stride_S.device)
-    square_2SA = []
-    for axis in (0, 1):
-        cell_SA = cell_S2[:, axis, None] + step_A
-        square_SA = ((cell_SA + place) * stride_S[:, None] - center_S2[:, axis, None]).square_()
-        outside_SA = (cell_SA < 0) | (cell_SA > last_S2[:, axis, None])
-        square_2SA.append(square_SA.masked_fill_(outside_SA, torch.inf))
-    index_O2 = (offset_O2 - low).long()
-    distance_SO = square_2SA[0][:, index_O2[:, 0]].add_(square_2SA[1][:, index_O2[:, 1]])
-    # The bits of a positive float sort as it does; the offset's number below them breaks ties.
-    key_SO = distance_SO.view(torch.int32).long().bitwise_left_shift_(16)
-    key_SO += torch.arange(len(offset_O2), device=key_SO.device)
-    key_Sk = key_SO.topk(k, largest=False).values
-    exists_Sk = (key_Sk >> 16) < torch.tensor(torch.inf).view(torch.int32).item()
-    return cell_S2[:, None] + offset_O2[key_Sk & 0xFFFF], exists_Sk
+
+    def __init__(self, k: int, low: int, high: int) -> None:
+        first, last = -low if low < MARGIN else 1 - k, high if high < MARGIN else k - 1
+        self.gains = {
+            step: [
+                self._gain(step, other, low, high) for other in range(min(-low, step), max(high, step) + 1)
+            ]
+            for step in range(first, last + 1)
+        }
+
+    def _gain(self, step: int, other: int, low: int, high: int) -> float:
+        # The centre is at most half a cell away from the place, or beyond the edge where that is the last
+        # cell; the difference of two squared distances is linear in where it is.
+        if (other > step and low == 0) or (other < step and high == 0):
+            return 0.0 if step == other else -torch.inf
+        return step * step - other * other - abs(step - other)
+
+
+def _cells(k: int, x: _Axis, y: _Axis) -> list[tuple[int, int]]:
+    """The cells (column, row) to which fewer than k others are always nearer, sorted by row, then column."""
+    # All cells between a cell and the place are nearer, which alone leaves few that need counting.
+    few = ((j, i) for i in y.gains for j in x.gains if (abs(i) + 1) * (abs(j) + 1) <= k)
+    return [(j, i) for j, i in few if sum(a + b > 0 for a in x.gains[j] for b in y.gains[i]) < k]

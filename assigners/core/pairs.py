@@ -72,7 +72,7 @@ def points_within(grid: PointGrid, low_GL2: Tensor, high_GL2: Tensor, boxes_G4: 
     cell_GL4 = cell_GL4.long()
     first_GL2 = cell_GL4[..., :2]
     count_GL2 = (1 - first_GL2).sub_(cell_GL4[..., 2:]).clamp_(min=0)
-    return _expand(grid, first_GL2, count_GL2.mul_(usable(boxes_G4, grid.height, grid.width)[:, None, None]))
+    return _expand(grid, first_GL2, count_GL2.mul_(usable(boxes_G4, grid)[:, None, None]))
 
 
 def _expand(grid: PointGrid, first_GL2: Tensor, count_GL2: Tensor) -> Pairs:
@@ -111,13 +111,17 @@ def rank_key(value: Tensor) -> Tensor:
 
 def top_per_truth(pairs: Pairs, value_M: Tensor, k: int, truths: int) -> Tensor:
     """The rows of the k largest values of each of the G truths, best first; ties to the lower point."""
-    row_N, top_N = ranked(pairs, value_M, k, truths)
+    row_N, top_N = ranked(pairs, rank_key(value_M), k, truths)
     return row_N[top_N]
 
 
-def ranked(pairs: Pairs, value_M: Tensor, k: int, truths: int) -> tuple[Tensor, Tensor]:
-    """The same without a wait for the device: some more rows than these, and which of them are these."""
-    key_M, truth_M, row_N = rank_key(value_M), pairs.truth_M, None
+def ranked(pairs: Pairs, key_M: Tensor, k: int, truths: int) -> tuple[Tensor, Tensor]:
+    """The same with fewer waits for the device: some more rows than these, and which of them are these.
+
+    Args:
+        key_M: int32 in the order of the values: their `rank_key`, or their bits where none is negative.
+    """
+    truth_M, row_N = pairs.truth_M, None
     if len(key_M) > MANY * k * truths:
         row_N = _contenders(truth_M, key_M, k, truths)
         truth_M, key_M = truth_M.index_select(0, row_N), key_M.index_select(0, row_N)

@@ -127,6 +127,18 @@ class PointGrid:
         return torch.tensor([s[::-1] for s in self.shapes], device=self.stride_P.device)
 
     @cached_property
+    def last_L2(self) -> Tensor:
+        """The last column and row of each level, (L, 2) float32."""
+        return (self.size_L2 - 1).float()
+
+    @cached_property
+    def box_limits_24(self) -> Tensor:
+        """Between these two, (2, 4) float32, lie the sides of a finite box that overlaps the image."""
+        inf = float("inf")
+        limits = [[-inf, -inf, 0.0, 0.0], [float(self.width), float(self.height), inf, inf]]
+        return torch.tensor(limits, device=self.stride_P.device)
+
+    @cached_property
     def start_L(self) -> Tensor:
         """The first point of each level, (L,) int64."""
         return torch.tensor([s.start for s in self.level_slices], device=self.stride_P.device)

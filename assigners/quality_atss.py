@@ -46,7 +46,7 @@ class QualityATSS(Assigner):
         box_M4 = take(boxes_G4, pairs.truth_M)
         center_M2 = take(grid.centers_P2, pairs.point_M)
         inside_M = (center_M2 > box_M4[:, :2]).all(1) & (center_M2 < box_M4[:, 2:]).all(1)
-        inside_M &= usable(boxes_G4, grid.height, grid.width)[pairs.truth_M]
+        inside_M &= usable(boxes_G4, grid)[pairs.truth_M]
         row_K = (inside_M & (q_M.double() >= threshold_G[pairs.truth_M])).nonzero().squeeze(1)
         # 5. A contested point goes to the highest quality.
         cell_M = pairs.cells(truth, len(grid))

@@ -43,6 +43,11 @@ class CocoDataset:
         filter_empty: leaves out images without any box to learn from.
         cache_dir: where the arrays of large annotation files are kept, see `annotations_of`.
 
+    Attributes:
+        truth: the annotations, with the chosen classes.
+        xyxy_A4: float32, the boxes of `truth` as corners, clipped to their images.
+        solid_A: bool, which of them have an area.
+
     Raises:
         UsageError: if the file or images are missing, malformed or do not fit each other.
     """
@@ -63,32 +68,32 @@ class CocoDataset:
             raise UsageError(f"data.crowd_regions={crowd_regions} must be {known}.")
         self.folder, self.path = Path(images), Path(annotations)
         self.transform, self.seed = transform, seed
-        self._truth = regrouped(annotations_of(self.path, cache_dir), categories, self.path)
+        self.truth = regrouped(annotations_of(self.path, cache_dir), categories, self.path)
         if filter_empty:
-            self._truth = _with_objects(self._truth, self.path)
-        check_files(self.folder, self._truth)
-        self._xyxy_A4, solid_A = _training_boxes(self._truth)
-        _name_without_area(self.path, self._truth, solid_A)
-        self._labels_A = np.where(self._truth.crowd_A, IGNORED, self._truth.labels_A)
-        self._use_A = solid_A if crowd_regions == "ignore" else solid_A & ~self._truth.crowd_A
+            self.truth = _with_objects(self.truth, self.path)
+        check_files(self.folder, self.truth)
+        self.xyxy_A4, self.solid_A = _training_boxes(self.truth)
+        _name_without_area(self.path, self.truth, self.solid_A)
+        self._labels_A = np.where(self.truth.crowd_A, IGNORED, self.truth.labels_A)
+        self._use_A = self.solid_A if crowd_regions == "ignore" else self.solid_A & ~self.truth.crowd_A
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """Label i is called class_names[i]."""
-        return self._truth.class_names
+        return self.truth.class_names
 
     @property
     def category_ids(self) -> tuple[int, ...]:
         """Label i is category_ids[i] in `coco_json`; in the JSON file too, unless categories were merged."""
-        return self._truth.category_ids
+        return self.truth.category_ids
 
     @property
     def size_I2(self) -> np.ndarray:
         """(height, width) of each image."""
-        return self._truth.size_I2
+        return self.truth.size_I2
 
     def __len__(self) -> int:
-        return len(self._truth.image_ids_I)
+        return len(self.truth.image_ids_I)
 
     def __getitem__(self, index: Index) -> Sample:
         """The sample of `index`, or of (epoch, index).
@@ -117,35 +122,35 @@ class CocoDataset:
     def planned(self, index: Index) -> Sample:
         """The sample of `index` or (epoch, index) with its image on the meta device."""
         epoch, row = index if isinstance(index, tuple) else (0, range(len(self))[index])
-        height, width = self._truth.size_I2[row].tolist()
+        height, width = self.truth.size_I2[row].tolist()
         image = torch.empty((3, height, width), dtype=torch.uint8, device="meta")
         return self._sample(row, epoch, image, None)
 
     def coco_json(self) -> dict[str, Any]:
         """The truth in COCO form for pycocotools: crowd boxes and areas as in the file, chosen categories."""
-        return self._truth.to_json()
+        return self.truth.to_json()
 
     def _plain_sample(self, row: int) -> Sample:
         try:
             image, problem = self._decode(row), None
         except Exception as error:
-            height, width = self._truth.size_I2[row].tolist()
+            height, width = self.truth.size_I2[row].tolist()
             image = torch.full((3, height, width), 114, dtype=torch.uint8)
             problem = self._describe(row, error)
         return self._sample(row, 0, image, problem, boxes=problem is None)
 
     def _sample(self, row: int, epoch: int, image: Tensor, problem: str | None, boxes: bool = True) -> Sample:
-        begin, end = self._truth.start_I[row : row + 2]
+        begin, end = self.truth.start_I[row : row + 2]
         use_N = self._use_A[begin:end] & boxes
-        boxes_N4 = torch.from_numpy(self._xyxy_A4[begin:end][use_N])
+        boxes_N4 = torch.from_numpy(self.xyxy_A4[begin:end][use_N])
         labels_N = torch.from_numpy(self._labels_A[begin:end][use_N])
         original = (image.shape[1], image.shape[2])
         result = transformed(self.transform, image, boxes_N4, labels_N, (self.seed, epoch, row))
-        return Sample(*result, int(self._truth.image_ids_I[row]), original, problem)
+        return Sample(*result, int(self.truth.image_ids_I[row]), original, problem)
 
     def _decode(self, row: int) -> Tensor:
-        with Image.open(self.folder / str(self._truth.file_names_I[row])) as file:
-            problem = header_problem(file, self._truth.size_I2[row])
+        with Image.open(self.folder / str(self.truth.file_names_I[row])) as file:
+            problem = header_problem(file, self.truth.size_I2[row])
             if problem:
                 raise ValueError(problem)
             # The EXIF orientation is ignored: COCO's boxes refer to the pixels as stored.
@@ -153,7 +158,7 @@ class CocoDataset:
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
     def _describe(self, row: int, error: Exception) -> str:
-        return f"{self._truth.file_names_I[row]}: {error}"
+        return f"{self.truth.file_names_I[row]}: {error}"
 
 
 def _training_boxes(truth: Annotations) -> tuple[np.ndarray, np.ndarray]:

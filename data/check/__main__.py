@@ -141,10 +141,10 @@ def _advice(found: dict[str, Facts]) -> list[str]:
 
 
 def _twice(datasets: dict[str, CocoDataset], console: Console) -> list[str]:
-    files = [[own.folder / str(name) for name in own.truth.file_names_I] for own in datasets.values()]
+    train, val = ([own.folder / str(name) for name in own.truth.file_names_I] for own in datasets.values())
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("comparing images", total=sum(map(len, files)))
-        pairs = duplicates(*files, lambda: bar.advance(task))
+        task = bar.add_task("comparing images", total=len(train) + len(val))
+        pairs = duplicates(train, val, lambda: bar.advance(task))
     if not pairs:
         return ["no image stands in both splits"]
     shown = listed([f"{one.name} = {other.name}" for one, other in pairs])

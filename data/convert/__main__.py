@@ -145,7 +145,8 @@ def _by_split(labelled: list[Labelled]) -> dict[str, list[Labelled]]:
 
 def _coco(layout: Layout, members: list[Labelled], classes: list[str]) -> dict[str, Any]:
     """The content of an annotation file; boxes are cut at the borders of their image."""
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, one in enumerate(members, start=1):
         with Image.open(one.file) as file:
             width, height = file.size

@@ -258,6 +258,6 @@ def _yolo_classes(source: Path, files: Iterable[Path]) -> list[str]:
             f"source={source} has YOLO labels but no class names: add a data.yaml with names: [first, second]"
         )
     if len(several) > 1:
-        files = listed([str(path) for path in several.values()])
-        raise UsageError(f"{files} name different classes: leave only the right one")
+        named = listed([str(path) for path in several.values()])
+        raise UsageError(f"{named} name different classes: leave only the right one")
     return list(next(iter(several)))

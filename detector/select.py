@@ -1,7 +1,7 @@
 """From predictions to detections, without or with non-maximum suppression.
 
-Shape legend: B images, P points of all levels, C classes, M (image, point, class) above the threshold, later
-those of them that take part, N detections of one image.
+Shape legend: B images, P points of all levels, C classes, U points with a class above the threshold, M
+(image, point, class) above it, later those of them that take part, N detections of one image.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def best_candidates(
     Args:
         predictions: of `decode`. The threshold acts on the score, or on the class probability where
             `Decoded.quality_BP` is given; the score ranks in both cases.
-        score_threshold: a pair needs more.
+        score_threshold: a pair needs more; a point with a NaN has none.
         candidates: at most so many pairs of each level of an image take part, its best.
         size_B2: height and width of each image within the network input; None for all of it.
 
@@ -94,10 +94,15 @@ def best_candidates(
         Per image; equal scores in the order of points, then of classes.
     """
     scores_BPC = predictions.scores_BPC
-    least: float | Tensor = score_threshold
+    least_BP = scores_BPC.new_full((1, 1), score_threshold)
     if isinstance(predictions, Decoded) and predictions.quality_BP is not None:
-        least = score_threshold * predictions.quality_BP.unsqueeze(-1)
-    image_M, point_M, label_M = (scores_BPC > least).nonzero(as_tuple=True)
+        least_BP = score_threshold * predictions.quality_BP
+    least_BP = least_BP.expand(scores_BPC.shape[:2])
+    # By its best class first, since most points have none: nonzero over all classes takes up to four times.
+    image_U, point_U = (scores_BPC.amax(dim=2) > least_BP).nonzero(as_tuple=True)
+    passing_UC = scores_BPC[image_U, point_U] > least_BP[image_U, point_U].unsqueeze(1)
+    row_M, label_M = passing_UC.nonzero(as_tuple=True)
+    image_M, point_M = image_U[row_M], point_U[row_M]
     boxes_M4 = predictions.boxes_BP4[image_M, point_M]
     if size_B2 is None:
         size_B2 = boxes_M4.new_tensor([[grid.height, grid.width]]).expand(len(scores_BPC), 2)

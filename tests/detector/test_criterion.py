@@ -84,6 +84,7 @@ def _target(name: str, outputs: Outputs, k: int) -> Tensor:
         *product(["varifocal"], ["one", "score", "centerness"], ["positives", "scores"], ["none"]),
         ("soft_focal", "weight", "truths", "none"),
         *product(["focal", "soft_focal"], ["centerness"], ["positives"], ["centerness", "implicit"]),
+        ("varifocal", "score", "scores", "centerness"),
     ],
 )
 def test_against_a_plain_loop(name: str, box_weight: str, normalizer: str, quality: str) -> None:

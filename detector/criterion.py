@@ -1,6 +1,6 @@
 """The loss of a batch: classification over all points, boxes and centerness over the positives.
 
-Shape legend: B images, P points, C classes, G truths of the batch, K positives, N points of weighted
+Shape legend: B images, P points, C classes, G ground-truth boxes, K positives, N points of weighted
 background.
 """
 
@@ -39,10 +39,10 @@ NORMALIZERS = ("positives", "scores", "truths")
 
 
 class Criterion:
-    """Turns outputs, truths and an assignment into losses; it does not care which assigner it was.
+    """The losses of outputs, given the ground truth and the assignment of any assigner.
 
-    Every trainable parameter gets a finite gradient on every batch, zero where there is nothing to learn:
-    sums over no positives keep their graph.
+    Every trainable parameter gets a finite gradient on every batch, since sums over no positives keep their
+    graph; so DDP finds no unused parameter.
 
     Args:
         classification: "focal", "quality_focal", "varifocal", "soft_focal" or "matchability"; the last one
@@ -51,8 +51,8 @@ class Criterion:
         cls_gain, box_gain, quality_gain: factors of the three losses.
         box_weight: weight of a positive's box: "one", its "score", the "centerness" of its point, or the
             "weight" of its classification term.
-        normalizer: what divides the classification loss: the number of "positives" or of "truths", or the sum
-            of "scores".
+        normalizer: what divides the classification loss: the number of "positives", of ground-truth boxes
+            ("truths"), or the sum of "scores".
         quality: the head's branch. "implicit" puts the classification loss on the score of class and quality.
         dfl_gain: factor of the distribution focal loss, weighted and divided as the box loss is; without
             effect on a head that predicts no distribution.

@@ -46,7 +46,7 @@ HEADS: dict[str, tuple[type[Head], tuple[str, ...]]] = {
 
 
 class Detector(nn.Module):
-    """A dense detector: each of its predictors says one thing of every point of every level.
+    """A dense detector: each of its predictors makes one prediction for every point of every level.
 
     Several predictors read the same features (consistent dual assignment, YOLOv10, arXiv 2405.14458, section
     3.1). Inference uses one of them and does not run the others.
@@ -104,11 +104,11 @@ class Detector(nn.Module):
         self.register_buffer("inverse_std", inverse_std, persistent=False)
 
     def forward(self, images_B3HW: Tensor) -> Outputs:
-        """What the predictor that inference uses says of RGB images; see `outputs`."""
+        """The outputs of the predictor that inference uses; see `outputs`."""
         return self.outputs(images_B3HW, (self.inference,))[self.inference]
 
     def outputs(self, images_B3HW: Tensor, names: Iterable[str] | None = None) -> dict[str, Outputs]:
-        """What the predictors say of RGB images of 0 to 255, uint8 (a quarter of the bytes) or float.
+        """The outputs of the predictors for RGB images of 0 to 255, uint8 or float.
 
         H and W are best multiples of the backbone's last stride; some networks need that.
 
@@ -214,7 +214,7 @@ def build_detector(
 def _kind(
     config: Mapping[str, Any], section: str, known: Mapping[str, tuple[Any, tuple[str, ...]]], default: str
 ) -> tuple[Any, tuple[str, ...]]:
-    """The class that a part of the configuration asks for, and its keys."""
+    """The class that `kind` names in a part of the configuration, and its keys."""
     kind = (config.get(section) or {}).get("kind", default)
     if kind not in known:
         raise UsageError(f"model.{section}.kind={kind} must be one of {', '.join(known)}.")

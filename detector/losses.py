@@ -20,7 +20,7 @@ from torchvision.ops import generalized_box_iou_loss
 
 
 class ClassificationLoss(Protocol):
-    """What the criterion asks of a classification loss. Neither method reduces."""
+    """A classification loss: a term for background and one for positives, both without reduction."""
 
     def background(self, logits: Tensor) -> Tensor:
         """The term of every logit, as if it were background; any shape."""
@@ -145,8 +145,8 @@ def giou_loss(boxes_K4: Tensor, targets_K4: Tensor) -> Tensor:
 def distribution_focal_loss(logits_K4E: Tensor, distances_K4: Tensor) -> Tensor:
     """The mean over the sides of a box of the cross entropy with the two values around each distance, (K,).
 
-    Generalized Focal Loss (arXiv 2006.04388, equation 6). A distance of 2.3 asks for 0.7 of value 2 and 0.3
-    of value 3.
+    Generalized Focal Loss (arXiv 2006.04388, equation 6). The target of a distance of 2.3 is
+    0.7 of value 2 and 0.3 of value 3.
 
     Args:
         logits_K4E: of each distance being 0, 1, ..., E - 1 strides.

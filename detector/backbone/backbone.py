@@ -83,7 +83,7 @@ class Backbone(nn.Module):
 
 
 def _create(name: str, indices: Sequence[int] | None, pretrained: bool) -> nn.Module:
-    """timm's feature extractor; `indices` None asks for timm's own choice."""
+    """timm's feature extractor; `indices` None: the levels of timm's choice."""
     chosen = {} if indices is None else {"out_indices": tuple(indices)}
     try:
         return timm.create_model(name, features_only=True, pretrained=pretrained, **chosen)
@@ -114,7 +114,7 @@ def _level_indices(name: str, levels: Sequence[int]) -> list[int]:
         raise UsageError(f"model.backbone.name={name} is not a timm model. {meant}")
     if not levels or list(levels) != sorted(set(levels)):
         raise UsageError(f"model.backbone.levels={list(levels)} must be ascending, for example [3, 4, 5].")
-    # Built once with all its maps: timm tells their strides only afterwards.
+    # Built with all its maps first, because timm knows their strides only then.
     probe = _create(name, None, pretrained=False)
     if getattr(getattr(probe, "output_fmt", "NCHW"), "value", "NCHW") != "NCHW":
         raise UsageError(

@@ -1,4 +1,4 @@
-"""The head: its order of points, its start, its quality branches."""
+"""The head: its order of points, its distances, its quality branches."""
 
 import pytest
 import torch
@@ -54,25 +54,6 @@ def test_scale_is_per_level() -> None:
     distances = head(_maps(), GRID).distances_BP4
     assert (distances[:, GRID.level_slices[0]] == 8.0).all()  # exp(0) strides
     assert (distances[:, GRID.level_slices[1]] != 16.0).any()
-
-
-@pytest.mark.parametrize("quality", ["none", "centerness", "implicit"])
-@pytest.mark.parametrize("distances", ["exp", "relu"])
-def test_start(quality: str, distances: str) -> None:
-    """Untrained: a class probability near 0.01 and boxes of about 8 strides."""
-    outputs = _head(quality=quality, distances=distances)(_maps(), GRID)
-    logits, quality_logits = outputs.logits_BPC, outputs.quality_BP
-    assert logits.shape == (2, len(GRID), 3)
-    assert outputs.distances_BP4.shape == (2, len(GRID), 4)
-    torch.testing.assert_close(logits.sigmoid().mean(), torch.tensor(0.01), rtol=0.2, atol=0)
-    side = outputs.distances_BP4[..., ::2].sum(-1) / GRID.stride_P
-    torch.testing.assert_close(side, torch.full_like(side, 8.0), rtol=0.5, atol=0)
-    if quality == "none":
-        assert quality_logits is None
-    else:
-        assert quality_logits is not None
-        assert quality_logits.shape == (2, len(GRID))
-        torch.testing.assert_close(quality_logits.sigmoid().mean(), torch.tensor(0.5), rtol=0.2, atol=0)
 
 
 def test_implicit_quality_has_three_convolutions_of_a_quarter() -> None:

@@ -1,4 +1,4 @@
-"""PicoDet's head: its order of points, its start, its distributions, its quality branches."""
+"""PicoDet's head: its order of points, its distributions, its quality branches."""
 
 import pytest
 import torch
@@ -63,26 +63,6 @@ def test_a_distance_is_the_mean_of_its_own_distribution() -> None:
     for part, stride, strides_4 in zip(GRID.level_slices, GRID.strides, wanted, strict=True):
         expected = (stride * strides_4).expand_as(distances[:, part])
         torch.testing.assert_close(distances[:, part], expected, rtol=1e-5, atol=1e-4)
-
-
-@pytest.mark.parametrize("quality", ["none", "centerness", "implicit"])
-def test_start(quality: str) -> None:
-    """Untrained: a class probability near 0.01 and boxes of about 7 strides."""
-    outputs = _head(quality=quality)(_maps(), GRID)
-    logits, distances, quality_logits = outputs.logits_BPC, outputs.distances_BP4, outputs.quality_BP
-    assert logits.shape == (2, len(GRID), 3)
-    assert distances.shape == (2, len(GRID), 4)
-    assert outputs.distribution_BP4E is not None
-    assert outputs.distribution_BP4E.shape == (2, len(GRID), 4, 8)
-    torch.testing.assert_close(logits.sigmoid().mean(), torch.tensor(0.01), rtol=0.2, atol=0)
-    side = (distances[..., 0] + distances[..., 2]) / GRID.stride_P
-    torch.testing.assert_close(side, torch.full_like(side, 7.0), rtol=0.2, atol=0)
-    if quality == "none":
-        assert quality_logits is None
-    else:
-        assert quality_logits is not None
-        assert quality_logits.shape == (2, len(GRID))
-        torch.testing.assert_close(quality_logits.sigmoid().mean(), torch.tensor(0.5), rtol=0.2, atol=0)
 
 
 def test_levels_share_nothing_and_classes_share_the_tower_with_boxes() -> None:

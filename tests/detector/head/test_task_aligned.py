@@ -101,18 +101,24 @@ def test_every_side_is_sampled_at_its_own_offset() -> None:
 
 
 def test_start() -> None:
-    """Untrained: a score of 0.01, the geometric mean of class and alignment, and boxes of about 8 strides."""
+    """On zero features: a score of 0.01, the mean of class and alignment, and boxes of 8 strides."""
     torch.manual_seed(0)
     head = TaskAlignedHead(12, 3, 2, channels=16, convs=3)
-    outputs = head(_maps(), GRID)
+    outputs = head([torch.zeros_like(map_) for map_ in _maps()], GRID)
     assert outputs.scoring.geometric_mean
     assert not outputs.scoring.class_threshold
     predictions = decode(outputs)
-    assert predictions.scores_BPC.shape == (2, len(GRID), 3)
-    torch.testing.assert_close(predictions.scores_BPC.mean(), torch.tensor(0.01), rtol=0.2, atol=0)
-    inner = GRID.level_slices[0].start + 12  # row 1, column 2: its sides are not sampled beyond the map
-    side = predictions.boxes_BP4[:, inner, 2] - predictions.boxes_BP4[:, inner, 0]
-    torch.testing.assert_close(side, torch.full_like(side, 64.0), rtol=0.2, atol=0)
+    torch.testing.assert_close(predictions.scores_BPC, torch.full((2, len(GRID), 3), 0.01))
+    sides = (predictions.boxes_BP4[..., 2:] - predictions.boxes_BP4[..., :2]) / GRID.stride_P[:, None]
+    torch.testing.assert_close(sides, torch.full_like(sides, 8.0))
+
+
+def test_attention_and_offsets_start_near_zero() -> None:
+    head = _head(channels=64)
+    weights = {name: p.std().item() for name, p in head.named_parameters() if p.ndim == 4}
+    small = {name for name, std in weights.items() if std < 0.002}
+    attention = {f"{task}_attention.weigh.{n}.weight" for task in ("class", "box") for n in (0, 2)}
+    assert small == attention | {"offset_out.0.weight", "offset_out.2.weight"}
 
 
 @pytest.mark.parametrize(

@@ -65,14 +65,16 @@ class DenseAssigner(BaseAssigner):
         grid = grid_of(*self._points(priors_P4), self.offset)
         truth = GroundTruth.from_list([(get_box_tensor(gt.bboxes), gt.labels) for gt in gt_instances])
         # Heads that assign by places hand over no predictions.
-        boxes_BP4 = torch.stack([get_box_tensor(p.get("bboxes", p.priors)) for p in pred_instances])
-        scores_BPC = torch.stack([p.get("scores", p.priors.new_zeros(len(grid), 1)) for p in pred_instances])
+        boxes_BP4 = _batch([get_box_tensor(p.get("bboxes", p.priors)) for p in pred_instances])
+        scores_BPC = _batch([p.get("scores", p.priors.new_zeros(len(grid), 1)) for p in pred_instances])
         found = self.assigner(grid, Predictions(scores_BPC, boxes_BP4), truth, self.progress)
         images, points = boxes_BP4.shape[:2]
-        regions = [(get_box_tensor(gt.bboxes), torch.zeros(len(gt))) for gt in ignored]
-        found = ignore_inside(found, grid, GroundTruth.from_list(regions).to(priors_P4.device), images)
+        if ignored:
+            regions = [(get_box_tensor(gt.bboxes), torch.zeros(len(gt))) for gt in ignored]
+            found = ignore_inside(found, grid, GroundTruth.from_list(regions).to(priors_P4.device), images)
         number_BP = row_in_image(found, truth, images, points) + 1
-        number_BP[(found.background_weight(images, points) == 0) & (number_BP == 0)] = -1
+        if len(found.image_N):
+            number_BP[(found.background_weight(images, points) == 0) & (number_BP == 0)] = -1
         score_BP, iou_BP = (torch.zeros_like(number_BP, dtype=torch.float32) for _ in range(2))
         at_K = found.image_K, found.point_K
         score_BP[at_K] = found.score_K
@@ -90,3 +92,7 @@ class DenseAssigner(BaseAssigner):
             return priors_P4[:, :2], priors_P4[:, 2]
         stride_P = (priors_P4[:, 2] - priors_P4[:, 0]) / self.anchor_scale
         return (priors_P4[:, :2] + priors_P4[:, 2:]) / 2, stride_P
+
+
+def _batch(images: list[Tensor]) -> Tensor:
+    return images[0][None] if len(images) == 1 else torch.stack(images)

@@ -18,12 +18,13 @@ from command_line import new_folder, option, run
 from engine.config import CONFIGS
 from engine.setup import choose_device
 from errors import UsageError
-from tools.visualize.pictures import assignment_figure, progress_figure, save
+from tools.visualize.pictures import assignment_figure, family_figure, progress_figure, save
 from tools.visualize.sources import assigner_named, brief_model, first_batches, load
 from tools.visualize.statistics import markers, scene, statistics
 from tools.visualize.statistics_picture import statistics_figure
 
 PROGRESS = (0.0, 0.5, 1.0)
+ROWS = 5  # assigners; more have one panel each, without a column for every level
 
 
 ASSIGNERS = sorted(path.stem for path in (CONFIGS / "assigner").glob("*.yaml"))
@@ -42,7 +43,7 @@ class Options:
     assigners: list[str] = option(
         ["atss", "simota", "tal", "o2f"],
         choices=ASSIGNERS,
-        help="the rows, by their names in configs/assigner",
+        help="the rows, or panels if there are more than five, by their names in configs/assigner",
     )
     out: str = option("runs/visualize", help="folder of the pictures")
     seed: int = option(0, least=0, help="seed of the model that is trained here")
@@ -82,7 +83,8 @@ def visualize(options: Options) -> list[Path]:
     note = "from the same predictions"
     if falling is not None:
         note += f", with O2F at progress {options.progress:g}"
-    figures = {"assignment": assignment_figure(shown, found, note)}
+    draw = assignment_figure if len(found) <= ROWS else family_figure
+    figures = {"assignment": draw(shown, found, note)}
     if falling is not None:
         at = {progress: markers(falling, shown, progress) for progress in PROGRESS}
         tops = [falling.soft_target(progress) for progress in PROGRESS]

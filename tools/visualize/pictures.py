@@ -58,6 +58,24 @@ def assignment_figure(scene: Scene, found: Mapping[str, Markers], note: str) -> 
     return figure
 
 
+def family_figure(scene: Scene, found: Mapping[str, Markers], note: str, columns: int = 4) -> Figure:
+    """One panel for each assigner, with the positives of all levels."""
+    figure, axes, panel = _grid(-(-len(found) // columns), columns, scene, header=0.95, gap=0.3)
+    largest = _largest(scene, panel)
+    for ax, (name, markers) in zip(axes.flat, found.items(), strict=False):
+        _background(ax, scene)
+        _points(ax, markers, largest)
+        ax.set_title(f"{assigner_title(name)}: {len(markers)}", fontsize=11)
+    for ax in axes.flat[len(found) :]:
+        ax.axis("off")
+    figure.suptitle(
+        f"The positives of each of {len(scene.truth)} truths, all levels together\n{note}",
+        fontsize=13, y=1 - 0.12 / figure.get_figheight(), va="top",
+    )  # fmt: skip
+    _legend(figure, largest, any(markers.certain_K.any() for markers in found.values()))
+    return figure
+
+
 def progress_figure(scene: Scene, found: Mapping[float, Markers], tops: Sequence[float]) -> Figure:
     """One column per progress: all levels in one picture, below it the scores; `tops` are the values of T."""
     wide = WIDTH / len(found)
@@ -101,9 +119,11 @@ def save(figure: Figure, path: Path) -> None:
         raise UsageError(f"{path} cannot be written ({error.strerror}): choose another out=DIR") from error
 
 
-def _grid(rows: int, columns: int, scene: Scene, header: float) -> tuple[Figure, np.ndarray, float]:
+def _grid(
+    rows: int, columns: int, scene: Scene, header: float, gap: float = 0.07
+) -> tuple[Figure, np.ndarray, float]:
     """Panels of the image's shape between a title and a legend, and the width of a panel in inches."""
-    left, gap, legend = 0.4, 0.07, 0.5
+    left, legend = 0.4, 0.5
     height, width = scene.image.shape[-2:]
     panel = (WIDTH - left - gap * columns) / columns
     tall = panel * height / width

@@ -20,7 +20,7 @@ from engine.setup import build_model
 from errors import UsageError
 from tests.helpers.tiny_run import TINY_MODEL, TINY_RUN
 from tools.visualize.__main__ import Options, main, visualize
-from tools.visualize.pictures import TRUTH_COLORS, assignment_figure, progress_figure
+from tools.visualize.pictures import TRUTH_COLORS, assignment_figure, family_figure, progress_figure
 from tools.visualize.sources import assigner_named, brief_model, images_beside
 from tools.visualize.statistics import Scene, count, markers, statistics
 
@@ -122,6 +122,17 @@ def test_panels_hold_the_markers(scene: Scene) -> None:
     early, late = (panel.collections[0].get_sizes().max() for panel in top)
     assert late < early
     assert len(set(TRUTH_COLORS)) == len(TRUTH_COLORS)
+
+
+def test_a_family_has_one_panel_each_with_all_levels(scene: Scene) -> None:
+    found = {name: markers(assigner, scene, 0.0) for name, assigner in ASSIGNERS.items()}
+    six = {**found, "tal_everywhere": found["tal"], "again": found["o2f"]}
+    panels = family_figure(scene, six, "").axes
+    assert len(panels) == 8  # two rows of four, of which two stay empty
+    for panel, shown in zip(panels, six.values(), strict=False):
+        drawn = [tuple(xy) for dots in panel.collections for xy in dots.get_offsets().tolist()]
+        assert sorted(drawn) == sorted(map(tuple, shown.xy_K2.tolist()))
+    assert not any(panel.axison for panel in panels[6:])
 
 
 def test_a_scene_without_truths_can_be_drawn(scene: Scene) -> None:

@@ -1,4 +1,4 @@
-"""The table that ends a run, and the names of numbers and assigners for people."""
+"""The table that ends a run, and the headings of numbers and assigners."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Whether a difference in AP could be due to the choice of the validation images: the paired bootstrap.
 
-The validation set is drawn anew, image by image with replacement, and AP is counted on each draw. Nothing is
-matched twice: matching happens within an image, so a draw is a weight per image, and AP follows from running
-sums over the matches. Two detectors are compared on the same draws (Efron and Tibshirani, An Introduction to
+Each draw takes images of the validation set with replacement, and AP is counted on it. Detections are matched
+once: matching happens within an image, so a draw is a weight per image, and AP follows from running sums over
+the matches. Two detectors are compared on the same draws (Efron and Tibshirani, An Introduction to
 the Bootstrap, 1993, chapter 13: percentile intervals).
 
 Shape legend: I images, C classes, U the set itself and its draws; N, D, V, G as in evaluation.matching; S

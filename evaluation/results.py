@@ -14,7 +14,7 @@ import numpy as np
 from errors import UsageError
 from evaluation.truth import Floats, Truth
 
-# The selections, in the order of tables, their names for people and their files in a run directory.
+# The selections, in the order of tables, their headings and their files in a run directory.
 SELECTIONS = {"nms": "NMS", "nms_free": "NMS-free"}
 ROWS_AT_ONCE = 4096
 PREDICTIONS = {"nms": "predictions_nms.json", "nms_free": "predictions.json"}
@@ -58,17 +58,17 @@ def read_results(file: Path, truth: Truth) -> Floats:
     except OSError as error:
         raise UsageError(f"{file} cannot be read ({error.strerror})") from error
     except msgspec.DecodeError as error:
-        raise UsageError(f"{file} is damaged, it holds no COCO results ({error}): write it anew") from error
+        raise UsageError(f"{file} is damaged, it holds no COCO results ({error}): write it again") from error
     rows_D7 = np.array(
         [(one.image_id, *one.bbox, one.score, one.category_id) for one in found], dtype=np.float64
     ).reshape(-1, 7)
     if not np.isfinite(rows_D7).all():
-        raise UsageError(f"{file} holds boxes or scores that are not finite: write it anew")
+        raise UsageError(f"{file} holds boxes or scores that are not finite: write it again")
     for column, known, what in ((0, truth.image_ids, "image"), (6, truth.names, "category")):
         unknown = sorted(set(rows_D7[:, column].astype(np.int64).tolist()) - set(known))
         if unknown:
             raise UsageError(
                 f"{file} has detections of {what} {unknown[0]}, which is not in the ground truth: do both "
-                "belong to the same data? For a run, python eval.py run=DIR evaluates anew"
+                "belong to the same data? For a run, python eval.py run=DIR evaluates it again"
             )
     return rows_D7

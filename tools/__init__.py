@@ -1,1 +1,1 @@
-"""Commands for people, run as `python -m tools.NAME`: they read what runs leave behind and change nothing."""
+"""Commands run as `python -m tools.NAME`: most read finished runs and leave them as they are."""

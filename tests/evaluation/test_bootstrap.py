@@ -86,9 +86,9 @@ def written_out(case: Case, weight_I: np.ndarray) -> Case:
     return {**truth, "images": images, "annotations": annotations}, found
 
 
-def matched(case: Case) -> Matches:
+def matched(case: Case, limit: int = 100) -> Matches:
     found = [[r["image_id"], *r["bbox"], r["score"], r["category_id"]] for r in case[1]]
-    return match(Truth(case[0]), np.array(found, dtype=float).reshape(-1, 7))
+    return match(Truth(case[0]), np.array(found, dtype=float).reshape(-1, 7), limit)
 
 
 @settings(max_examples=60, deadline=None)
@@ -139,6 +139,8 @@ def test_more_than_a_hundred_detections_of_an_image() -> None:
     ]
     results[105]["bbox"] = box
     assert average_precision(matched((truth, results)), np.ones(len(truth["images"]), dtype=np.int64)) == 0
+    found = average_precision(matched((truth, results), 300), np.ones(len(truth["images"]), dtype=np.int64))
+    assert found == pytest.approx(100 / 106)
     results[95]["bbox"] = box
     found = average_precision(matched((truth, results)), np.ones(len(truth["images"]), dtype=np.int64))
     assert found == pytest.approx(100 / 96)

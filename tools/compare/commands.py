@@ -31,7 +31,7 @@ def commands(runs: Sequence[FinishedRun]) -> list[str]:
     choices = _choices(config)
     words = [f"{group}={name}" for group, name in choices]
     for key, value in _flat(config).items():
-        found = _composed(tuple(words))  # anew, since a key may follow one that was just set
+        found = _composed(tuple(words))  # again, since a key may follow one that was just set
         if found.get(key, "absent") != value:
             words.append(f"{'' if key in found else '+'}{key}={hydra_text(value)}")
     names = [

@@ -155,7 +155,7 @@ def _section(title: str, runs: Sequence[FinishedRun]) -> Section:
         listed = ", ".join(f"{path}: {count}" for path, count in counts.items())
         raise UsageError(
             f"runs of one data set were evaluated on different numbers of images: {listed}; evaluate them "
-            "anew with python eval.py run=DIR, or give each its own data.name"
+            "again with python eval.py run=DIR, or give each its own data.name"
         )
     labels = _labels(groups)
     named = [Group(group.runs, group.settings, label) for group, label in zip(groups, labels, strict=True)]

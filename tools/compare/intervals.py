@@ -140,7 +140,7 @@ def _resampled(
     truth, file = Truth(truth_json), run.predictions[selection]
     stored = run.result[selection][metric]
     limit = MANY if metric == "AP_300" else LIMITS[-1]
-    changed = f"has the data changed? python eval.py run={run.path} evaluates anew"
+    changed = f"has the data changed? python eval.py run={run.path} evaluates it again"
     if run.foreign:
         changed = f"the ground truth is that of the runs beside it; is that of {run.path} another one?"
     try:

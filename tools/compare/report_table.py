@@ -16,7 +16,7 @@ class Column:
 
     Attributes:
         key: its name in the CSV files.
-        heading: its name for people.
+        heading: its name in tables.
         digits: behind the point.
         of: gives it; None where there is nothing to measure, or an older run did not measure it.
     """

@@ -53,7 +53,7 @@ class FinishedRun:
         return None if None in parts else sum(part for part in parts if part is not None)
 
     def _total(self, key: str) -> float | None:
-        """The sum of a counter that starts anew with every epoch, and where a run was continued."""
+        """The sum of a counter that restarts with every epoch, and where a run was continued."""
         total, last, epoch = 0.0, None, 0
         for line in self.lines:
             if line.get(key) is None:
@@ -78,7 +78,7 @@ def read(path: Path) -> FinishedRun:
     config: Any = OmegaConf.to_container(read_config(path), resolve=True)
     result = read_json(path / "eval.json")
     if not all(isinstance(result.get(name), dict) for name in PREDICTIONS):
-        raise UsageError(f"{path / 'eval.json'} holds no result: python eval.py run={path} writes it anew")
+        raise UsageError(f"{path / 'eval.json'} holds no result: python eval.py run={path} writes it again")
     files = {selection: path / name for selection, name in PREDICTIONS.items()}
     return FinishedRun(path, config, result, tuple(read_metrics(path)), files)
 
@@ -87,7 +87,7 @@ def read_json(file: Path) -> Any:
     try:
         return json.loads(file.read_text())
     except ValueError as error:
-        remedy = f"python eval.py run={file.parent} writes it anew"
+        remedy = f"python eval.py run={file.parent} writes it again"
         raise UsageError(f"{file} is damaged, it is not JSON: {error}. {remedy}") from error
 
 

@@ -40,7 +40,7 @@ def brief_model(out: Path, seed: int, device: str, overrides: Sequence[str] = BR
     config = _compose(*words)
     if (out / name / "config.yaml").exists():
         stored, asked = (OmegaConf.to_container(c, resolve=True) for c in (read_config(out / name), config))
-        config.overwrite = bool(differences(stored, asked))  # of another version of this tool: worth nothing
+        config.overwrite = bool(differences(stored, asked))  # of another version of this tool
     train(config)
     return out / name / "last.pt"
 

@@ -85,6 +85,12 @@ def test_seeds_are_one_row_and_other_data_another_table(run: Path, tmp_path: Pat
     assert found == [("mine", "Other", "1"), ("shapes", "O2F", "1"), ("shapes", "Other", "2")]
 
 
+def test_a_name_of_two_data_sets_is_refused(composed, run: Path, tmp_path: Path) -> None:
+    other = write_run(composed, tmp_path / "runs", "assigner=o2f", "data.crowd=1.0", "name=crowd")
+    with pytest.raises(UsageError, match=r"other\.json: several data sets here are named shapes"):
+        compared(tmp_path / "report", str(run), str(other), str(foreign(tmp_path / "other", run)))
+
+
 def test_other_truths_under_the_same_name_are_refused(run: Path, tmp_path: Path) -> None:
     file = foreign(tmp_path / "other", run)
     content = json.loads((tmp_path / "other" / "truth.json").read_text())

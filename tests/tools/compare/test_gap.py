@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,12 @@ from rich.console import Console
 from command_line import parse
 from data.shapes.dataset import ShapesDataset
 from errors import UsageError
+from evaluation.bootstrap import Difference
 from evaluation.results import PREDICTIONS
 from tests.helpers.finished_runs import IMAGES, SIZE, write_run
 from tools.compare.find import find
 from tools.compare.gap import Options, main, report
-from tools.compare.gap_numbers import best_row, means, of_sections
+from tools.compare.gap_numbers import GapRow, best_row, means, of_sections
 from tools.compare.groups import sections
 
 SETS = {"sparse": "data.crowd=0.0", "dense": "data.crowd=1.0"}
@@ -95,9 +97,33 @@ def test_files_and_foreign_rows(runs: Path, tmp_path: Path) -> None:
     assert [(row["data"], row["row"]) for row in table if row["row"] == "Other"] == [("dense", "Other")]
     text = files[0].read_text()
     assert "Rows that lack sets: Other: no sparse." in text
+    assert "| O2F | 1 |" in text  # the means are over the sets that all rows have
     (line,) = [line for line in text.splitlines() if line.startswith("Best row: ")]
     assert line.startswith("Best row: assigner=o2f")
     assert files[2].stat().st_size > 5_000
+
+
+def test_means_by_hand() -> None:
+    def row(data: str, label: str, nms: float, free: float, **other) -> GapRow:
+        gap = Difference(nms - free, 0.0, 1.0)
+        numbers = {"duplicates": 0.1, "recall_nms": 80.0, "recall": 60.0, "other_nms": None, "words": ()}
+        return GapRow(data, label, 1, "AP", nms, free, gap, **(numbers | other))
+
+    rows = [
+        row("a", "one", 50.0, 48.0, words=("assigner=one", "model=m"), other_nms=53.0),
+        row("b", "one", 30.0, 29.0, words=("assigner=one",), recall=80.0, duplicates=None),
+        row("a", "two", 52.0, 40.0, words=("assigner=two",)),
+        row("b", "two", 34.0, 20.0, words=("assigner=two",)),
+    ]
+    one, two = means(rows)
+    assert (one.label, one.sets, one.nms, one.nms_free, one.gap.mean) == ("one", 2, 40.0, 38.5, 1.5)
+    assert one.behind.mean == ((48 - 53) + (29 - 34)) / 2
+    assert one.recall_share == (60 / 80 + 1) / 2
+    assert (one.duplicates, two.duplicates) == (None, pytest.approx(0.1))
+    assert one.words == ("assigner=one",)
+    best = best_row([replace(one, missing=("c",)), two])
+    assert best == two
+    assert best_row([replace(two, words=None)]) is None
 
 
 def test_nothing_to_report(tmp_path: Path) -> None:

@@ -1,0 +1,37 @@
+"""The benchmarks of the evaluation, tiny: every backend gives the same AP, and a table is written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import bootstrap, evaluation
+
+
+def test_from_detections_to_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    evaluation.main(["images=12", "truths=60", "detections=15", "repeats=1", f"out={tmp_path}/out"])
+    report = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert (report["images"], report["detections"]) == (12, 180)
+    assert report["difference"] < 1e-4  # eval.json rounds to four digits
+    assert report["rows"][0]["name"] == evaluation.PLAIN
+    assert any(row["name"].startswith("pycocotools 2") for row in report["rows"])
+    assert "| evaluation by |" in (tmp_path / "out" / "evaluation.md").read_text()
+    assert "written" in capsys.readouterr().out
+
+
+def test_the_plain_way_counts_the_same_duplicates(tmp_path: Path) -> None:
+    content, rows_D7 = evaluation.draw(12, 60, 30)
+    rows = {"nms": rows_D7[::3], "nms_free": rows_D7}
+    plain = evaluation.plain(content, rows, tmp_path)
+    whole = evaluation.whole(content, rows, "auto", tmp_path)
+    objects = evaluation.Truth(content).objects
+    for selection in rows:
+        assert plain[selection]["duplicates"] == round(whole[selection]["duplicate_rate"] * objects)
+    assert plain["nms_free"]["duplicates"] > 0
+
+
+def test_the_bootstrap(capsys: pytest.CaptureFixture[str]) -> None:
+    bootstrap.main(["images=8", "classes=3", "limit=12", "resamples=20"])
+    assert "95% interval" in capsys.readouterr().out

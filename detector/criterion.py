@@ -157,14 +157,14 @@ class Criterion:
 
 
 def target_centerness(centers_K2: Tensor, boxes_K4: Tensor) -> Tensor:
-    """How central each point lies in its box, 1 in the middle, 0 on a side or outside.
+    """How central each point lies in its box, 1 in the middle, 0 on a side or outside; any leading shape.
 
     sqrt(min(l, r) / max(l, r) x min(t, b) / max(t, b)): FCOS, arXiv 1904.01355, equation 3.
     """
-    near_K2 = (centers_K2 - boxes_K4[:, :2]).clamp(min=0)
-    far_K2 = (boxes_K4[:, 2:] - centers_K2).clamp(min=0)
+    near_K2 = (centers_K2 - boxes_K4[..., :2]).clamp(min=0)
+    far_K2 = (boxes_K4[..., 2:] - centers_K2).clamp(min=0)
     smaller, larger = torch.minimum(near_K2, far_K2), torch.maximum(near_K2, far_K2)
-    return (smaller / larger.clamp(min=1e-6)).prod(dim=1).sqrt()
+    return (smaller / larger.clamp(min=1e-6)).prod(dim=-1).sqrt()
 
 
 def _check(option: str, value: str, known: tuple[str, ...]) -> None:

@@ -31,7 +31,7 @@ from evaluation.coco_backends import Accumulated, accumulate
 from evaluation.truth import Truth
 from tests.helpers.tiny_run import TINY_MODEL
 
-OPTIONS = {"score_threshold": 0.05, "candidates": 100, "limit": 10, "nms_iou": 0.6}
+OPTIONS = {"score_threshold": 0.05, "candidates": 100, "limit": 10, "nms_iou": 0.6, "backend": "auto"}
 CPU = torch.device("cpu")
 
 

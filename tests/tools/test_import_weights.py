@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.models.detection import FCOS, fcos_resnet50_fpn
 
+from detector import load
 from detector.decode import decode
 from detector.detector import IMAGENET_MEAN, Detector
 from detector.head.fcos import FcosHead
@@ -22,6 +23,7 @@ from engine import checkpoint
 from engine.evaluate import evaluate_checkpoint
 from engine.setup import build_model
 from errors import UsageError
+from inference.record import read_record
 from tools.import_weights.__main__ import main
 from tools.import_weights.torchvision_fcos import WEIGHTS, convert
 
@@ -144,6 +146,13 @@ def test_eval_reads_the_checkpoint(file: Path, composed: Callable[..., DictConfi
     rows = json.loads((tmp_path / "out" / "predictions_nms.json").read_text())
     assert {row["category_id"] for row in rows} <= set(IDS)
     assert json.loads((tmp_path / "out" / "eval.json").read_text())["images"] == 2
+
+
+def test_the_checkpoint_describes_its_inference(file: Path) -> None:
+    record = read_record(checkpoint.load(file)["record"], file)
+    assert (record.category_ids, record.classes) == (tuple(IDS), tuple(NAMES[i] for i in IDS))
+    assert (record.selection.default, record.selection.score) == ("nms", 0.2)
+    load(file)
 
 
 @pytest.mark.parametrize(

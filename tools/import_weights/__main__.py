@@ -20,6 +20,7 @@ from command_line import option, run
 from detector.detector import build_detector
 from engine import checkpoint
 from engine.config import compose_config
+from engine.record import for_inference
 from errors import UsageError
 from tools.import_weights import paddle_picodet, torchvision_fcos
 from tools.import_weights.converted import Converted
@@ -62,29 +63,33 @@ def import_weights(options: Options) -> None:
     converted = SOURCES[options.source[0]](None if options.file is None else Path(options.file))
     out = Path(options.out)
     write(converted, out)
-    print(f"{out}: {len(converted.classes)} classes; python eval.py checkpoint={out} data=coco data.root=DIR")
+    print(
+        f"{out}: {len(converted.categories)} classes; python eval.py checkpoint={out} data=coco data.root=DIR"
+    )
 
 
 def write(converted: Converted, out: Path) -> None:
-    """Writes a checkpoint that eval.py and init=FILE read.
+    """Writes a checkpoint that eval.py, init=FILE and `detector.load` read.
 
     Raises:
         UsageError: naming the tensors that do not fit the model, or if the file cannot be written.
     """
     config = compose_config(*converted.words)
     config.model.backbone.weights = None
-    detector = build_detector(config.model, len(converted.classes))
+    detector = build_detector(config.model, len(converted.categories))
     own = detector.state_dict()
     # Counters that nothing reads, and what the source lacks because it is constant there.
     weights = {key: own[key] for key in own if key.endswith("num_batches_tracked")} | converted.weights
     problems = checkpoint.misfits(detector, weights)
     if problems:
         raise UsageError(f"the weights are of another network than expected, {checkpoint.listed(problems)}")
+    ids, classes = list(converted.categories), list(converted.categories.values())
     state = {
         "config": OmegaConf.to_container(config, resolve=True),
-        "classes": list(converted.classes),
+        "classes": classes,
         "epoch": 0,
         "weights": weights,
+        **for_inference(config, classes, ids),
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.save(out, state)

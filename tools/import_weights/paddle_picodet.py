@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torchvision.models.detection import FCOS_ResNet50_FPN_Weights
 
 from detector.backbone.lcnet import timm_name
 from detector.backbone.paddle_file import read_arrays
 from errors import UsageError
-from tools.import_weights.converted import Converted
+from tools.import_weights.converted import COCO, Converted
 
 URL = "https://paddledet.bj.bcebos.com/models"
 # A depthwise separable convolution is (depthwise, pointwise), each of them (convolution, norm).
@@ -60,9 +59,7 @@ def convert(file: Path | None, size: str = "s", side: int = 320) -> Converted:
     if file is None:
         raise UsageError(f"file=FILE is needed: {URL}/{name}, downloaded")
     words = (f"experiment=coco_picodet_{size}_{side}", "data.root=coco", f"name=paddle-picodet_{size}_{side}")
-    categories = FCOS_ResNet50_FPN_Weights.COCO_V1.meta["categories"]
-    classes = [category for category in categories[1:] if category != "N/A"]
-    return Converted(words, classes, own_weights(read_arrays(file)))
+    return Converted(words, COCO, own_weights(read_arrays(file)))
 
 
 def own_weights(arrays: dict[str, NDArray[Any]]) -> dict[str, torch.Tensor]:

@@ -15,7 +15,7 @@ from torchvision.models.detection import FCOS_ResNet50_FPN_Weights
 
 from detector.backbone.pretrained import read_state_dict
 from errors import UsageError
-from tools.import_weights.converted import Converted
+from tools.import_weights.converted import COCO, NAMES, Converted
 
 LEVELS = 5
 WEIGHTS = FCOS_ResNet50_FPN_Weights.COCO_V1
@@ -63,13 +63,11 @@ def renamed(state: dict[str, Tensor]) -> Converted:
         prefix = next((prefix for prefix in PREFIXES if key.startswith(prefix)), "")
         weights[PREFIXES.get(prefix, "") + key.removeprefix(prefix)] = value
     weights["head.scale"] = torch.ones(LEVELS)  # torchvision has none
-    names = WEIGHTS.meta["categories"]
     outputs = weights.get("head.class_out.bias", torch.empty(0))
-    if len(outputs) != len(names):
+    if len(outputs) != len(NAMES):
         raise UsageError(
-            f"fcos_resnet50_fpn trained on COCO has {len(names)} class outputs, this file has {len(outputs)}"
+            f"fcos_resnet50_fpn trained on COCO has {len(NAMES)} class outputs, this file has {len(outputs)}"
         )
-    ids = [index for index, name in enumerate(names) if name not in ("__background__", "N/A")]
     for key in ("head.class_out.weight", "head.class_out.bias"):
-        weights[key] = weights[key][ids]
-    return Converted(WORDS, [names[index] for index in ids], weights)
+        weights[key] = weights[key][list(COCO)]
+    return Converted(WORDS, COCO, weights)

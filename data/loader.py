@@ -31,7 +31,7 @@ class Batch:
     """Images of one batch in one canvas, and their truths.
 
     Attributes:
-        images_B3HW: uint8 RGB, padded at the right and the bottom.
+        images_B3HW: uint8 RGB, padded at the right and the bottom, channels last in memory.
         truth: boxes in pixels of the canvas.
         image_id_B: int64.
         size_B2: int64, (height, width) of each image inside the canvas.
@@ -73,12 +73,16 @@ def collate(samples: Sequence[Sample], multiple: int = 32, beside: Sequence[Size
     """
     sizes = [(sample.image.shape[1], sample.image.shape[2]) for sample in samples]
     height, width = padded([*sizes, *beside], multiple)
-    color = torch.tensor(PADDING_RGB, dtype=torch.uint8).view(1, 3, 1, 1)
-    images_B3HW = color.expand(len(samples), 3, height, width).contiguous()
-    for canvas, sample, (rows, columns) in zip(images_B3HW, samples, sizes, strict=True):
-        canvas[:, :rows, :columns] = sample.image
+    # Channels last in memory, as decoded images and the network's convolutions are.
+    images_BHW3 = torch.empty(len(samples), height, width, 3, dtype=torch.uint8)
+    padding = torch.tensor(PADDING_RGB, dtype=torch.uint8).repeat(width)
+    for canvas, sample, (rows, columns) in zip(images_BHW3, samples, sizes, strict=True):
+        canvas[:rows, :columns] = sample.image.permute(1, 2, 0)
+        lines = canvas.view(height, 3 * width)
+        lines[:rows, 3 * columns :] = padding[: 3 * (width - columns)]
+        lines[rows:] = padding
     return Batch(
-        images_B3HW,
+        images_BHW3.permute(0, 3, 1, 2),
         _boxes(samples, ignored=False),
         torch.tensor([sample.image_id for sample in samples]),
         torch.tensor(sizes),

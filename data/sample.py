@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 # (image_3HW uint8, boxes_N4, labels_N) -> the same three.
-Transform = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+Transform = Callable[..., tuple[Tensor, Tensor, Tensor]]
 
 # The label of a region whose objects are not annotated one by one: background inside it is not punished.
 IGNORED = -1
@@ -74,15 +74,23 @@ class DetectionDataset(Protocol):
 
 
 def transformed(
-    transform: Transform | None, image: Tensor, boxes_N4: Tensor, labels_N: Tensor, key: tuple[int, int, int]
+    transform: Transform | None,
+    image: Tensor,
+    boxes_N4: Tensor,
+    labels_N: Tensor,
+    key: tuple[int, int, int],
+    **options: Any,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Applies `transform` with randomness that depends on `key` (seed, epoch, index) only.
 
     The global torch generator is left as it was, so the result is the same in any number of workers.
+
+    Args:
+        options: more arguments of the transform.
     """
     if transform is None:
         return image, boxes_N4, labels_N
     state = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(state)
-        return transform(image, boxes_N4, labels_N)
+        return transform(image, boxes_N4, labels_N, **options)

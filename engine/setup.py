@@ -104,7 +104,7 @@ def _raw_dataset(data: DictConfig, split: str, seed: int, transform: Transform |
             raise UsageError(
                 f"no data set at {root}: give data.root=DIR, holding {part.images}/ and {part.annotations}"
             )
-        options: dict[str, Any] = {"categories": data.categories}
+        options: dict[str, Any] = {key: data[key] for key in ("categories", "cache", "draft")}
         if data.cache_dir is not None:
             options["cache_dir"] = Path(data.cache_dir)
         if split == "train":  # an evaluation has COCO's own rule for crowds, and counts every image

@@ -14,6 +14,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from data.augment.resize import LEAST, KeepRatio, Resize, Square
 from data.loader import PADDING_RGB
 from errors import UsageError
 
@@ -55,19 +56,17 @@ def train_transform(
         if not 0 <= value <= 1:
             raise UsageError(f"{name}={value} is not a probability; choose 0 to 1")
     fill: dict[Any, Any] = {tv_tensors.Image: PADDING_RGB, "others": 0}
-    steps: list[Any] = []
+    cuts: list[Any] = []
     if expand > 0:
-        steps.append(v2.RandomZoomOut(fill=fill, side_range=(1.0, 4.0), p=expand))
+        cuts.append(v2.RandomZoomOut(fill=fill, side_range=(1.0, 4.0), p=expand))
     if crop > 0:
-        steps.append(v2.RandomApply([Cut(IoUCrop())], p=crop))
-    if scale_jitter is None:
-        if short is not None:
-            steps.append(KeepRatioResize(short, long))
-    else:
+        cuts.append(v2.RandomApply([Cut(IoUCrop())], p=crop))
+    if scale_jitter is not None:
         low, high = scale_jitter
         square = v2.RandomCrop(long, pad_if_needed=True, fill=fill)
-        steps += [ScaleJitter((long, long), (low, high)), Cut(square)]
-    steps.append(v2.RandomHorizontalFlip(flip))
+        cuts += [ScaleJitter((long, long), (low, high)), Cut(square)]
+    keep_size = short is None or scale_jitter is not None
+    resize = None if keep_size else KeepRatio(short, long)  # type: ignore[arg-type]  # short is not None
     colors: list[Any] = []
     if photometric == "strong":
         colors.append(v2.RandomPhotometricDistort())
@@ -78,37 +77,75 @@ def train_transform(
         colors.append(v2.RandomOrder([v2.RandomApply([v2.ColorJitter(**r)], p=0.5) for r in ranges]))
     elif photometric:
         colors.append(v2.ColorJitter(brightness=0.25, contrast=0.25, saturation=0.25, hue=0.03))
-    return BoxTransform(steps, colors)
+    return BoxTransform(resize, cuts, flip, colors)
 
 
 def eval_transform(short: int, long: int, square: bool = False) -> BoxTransform:
     """Resize only: shorter side `short`, longer side at most `long`; or a square of side `short`."""
-    resize = v2.Resize((short, short), antialias=True) if square else KeepRatioResize(short, long)
-    return BoxTransform([resize])
+    return BoxTransform(Square(short) if square else KeepRatio(short, long))
 
 
 class BoxTransform:
-    """Runs v2 transforms on an image and its boxes; returns plain tensors.
+    """Cuts, a resize, a flip and colours, of an image and its boxes.
+
+    Cuts and colours are torchvision's. Resize and flip, which every image goes through, are plain functions
+    here: torchvision's classes take as long as the resize of a small image does.
 
     Boxes are clamped to the image, and those left with a side below one pixel are removed.
 
     Args:
-        steps: what moves pixels and boxes.
-        colors: what comes after that, which an image on the meta device is spared.
+        resize: the size of the result, or None to keep that of the cuts.
+        cuts: v2 transforms that choose what is seen.
+        flip: the probability of a horizontal flip, or None for none, which draws nothing.
+        colors: v2 transforms of the colours; an image on the meta device is spared them.
     """
 
-    def __init__(self, steps: Sequence[Any], colors: Sequence[Any] = ()) -> None:
-        self.steps, self.colors = v2.Compose([*steps, v2.ClampBoundingBoxes()]), colors
+    def __init__(
+        self,
+        resize: Resize | None = None,
+        cuts: Sequence[Any] = (),
+        flip: float | None = None,
+        colors: Sequence[Any] = (),
+    ) -> None:
+        self.resize, self.flip, self.colors = resize, flip, colors
+        self.cuts = v2.Compose(list(cuts)) if cuts else None
 
-    def __call__(self, image: Tensor, boxes_N4: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        size = (image.shape[-2], image.shape[-1])
-        boxes = tv_tensors.BoundingBoxes(boxes_N4.reshape(-1, 4), format="XYXY", canvas_size=size)
-        image, boxes = self.steps(tv_tensors.Image(image), boxes)
+    @property
+    def reducible(self) -> bool:
+        """Whether an image may come at a smaller scale, since all of it is resized."""
+        return self.cuts is None and self.resize is not None
+
+    def __call__(
+        self, image: Tensor, boxes_N4: Tensor, labels_N: Tensor, size: tuple[int, int] | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(image_3HW, boxes_N4, labels_N) of the result; the image may be channels last in memory.
+
+        Args:
+            size: (height, width) that the boxes refer to; default: that of the image. Only a `reducible`
+                transform takes an image of another size.
+        """
+        boxes_N4 = boxes_N4.reshape(-1, 4)
+        if self.cuts is not None:
+            canvas = (image.shape[-2], image.shape[-1])
+            boxes = tv_tensors.BoundingBoxes(boxes_N4, format="XYXY", canvas_size=canvas)
+            image, boxes = self.cuts(tv_tensors.Image(image), boxes)
+            image, boxes_N4 = image.as_subclass(Tensor), boxes.as_subclass(Tensor)
+        if self.resize is not None:
+            height, width = size or (image.shape[-2], image.shape[-1])
+            rows, columns = self.resize.size(height, width)
+            image = v2.functional.resize(image, [rows, columns], antialias=True)
+            boxes_N4 = boxes_N4 * torch.tensor([columns / width, rows / height] * 2)
+        rows, columns = image.shape[-2:]
+        if self.flip is not None and float(torch.rand(1)) < self.flip:
+            image = image.flip(-1)
+            x1_N, y1_N, x2_N, y2_N = boxes_N4.unbind(dim=1)
+            boxes_N4 = torch.stack((columns - x2_N, y1_N, columns - x1_N, y2_N), dim=1)
         for color in () if image.is_meta else self.colors:
             image = color(image)
-        boxes_N4 = boxes.as_subclass(Tensor)
+        limit = torch.tensor([columns, rows, columns, rows], dtype=boxes_N4.dtype)
+        boxes_N4 = torch.minimum(boxes_N4.clamp(min=0), limit)
         keep_N = (boxes_N4[:, 2:] - boxes_N4[:, :2] >= 1).all(dim=1)
-        return image.as_subclass(Tensor).contiguous(), boxes_N4[keep_N], labels_N[keep_N]
+        return image, boxes_N4[keep_N], labels_N[keep_N]
 
 
 def enough_left(boxes_N4: Tensor, before_N4: Tensor) -> Tensor:
@@ -142,29 +179,8 @@ class IoUCrop(v2.RandomIoUCrop):
 
 
 class ScaleJitter(v2.ScaleJitter):
-    """torchvision's, with no side below two pixels, as in `KeepRatioResize`."""
+    """torchvision's, with no side below two pixels, as in `resize`."""
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         height, width = super().make_params(flat_inputs)["size"]
-        return {"size": (max(2, height), max(2, width))}
-
-
-class KeepRatioResize(v2.Transform):
-    """Shorter side to one of `short`, longer side at most `long`, ratio kept to the pixel."""
-
-    def __init__(self, short: int | Sequence[int], long: int) -> None:
-        super().__init__()
-        self.short = [short] if isinstance(short, int) else list(short)
-        self.long = long
-        if not self.short or min(*self.short, long) < 8:
-            raise UsageError(f"short={short}, long={long}: image sizes must be at least 8 pixels")
-
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        height, width = v2.query_size(flat_inputs)
-        short = self.short[int(torch.randint(len(self.short), ()))]
-        scale = min(short / min(height, width), self.long / max(height, width))
-        # torch's resize of uint8 to a side of one pixel fails or returns other pixels.
-        return {"size": [max(2, round(height * scale)), max(2, round(width * scale))]}
-
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        return v2.functional.resize(inpt, params["size"], antialias=True)
+        return {"size": (max(LEAST, height), max(LEAST, width))}

@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from data.coco.annotations import Annotations
 from data.coco.cached import annotations_of
 from data.coco.categories import regrouped
-from data.coco.files import check_files, header_problem
+from data.coco.files import check_files
+from data.coco.pixels import open_cache
+from data.decode import decode
 from data.sample import IGNORED, Index, Sample, Transform, transformed
 from errors import UsageError, listed
 
@@ -42,6 +43,9 @@ class CocoDataset:
             "ignore" gives them the label IGNORED.
         filter_empty: leaves out images without any box to learn from.
         cache_dir: where the arrays of large annotation files are kept, see `annotations_of`.
+        cache: keeps decoded images in "ram" or on "disk", see `open_cache`.
+        draft: decodes a JPEG that shrinks by more than a half, a quarter, an eighth at this scale, where all
+            of it is resized. It is faster, and the pixels differ a little.
 
     Attributes:
         truth: the annotations, with the chosen classes.
@@ -62,6 +66,8 @@ class CocoDataset:
         crowd_regions: str = "drop",
         filter_empty: bool = False,
         cache_dir: Path | None = None,
+        cache: str | None = None,
+        draft: bool = False,
     ) -> None:
         if crowd_regions not in CROWD_REGIONS:
             known = " or ".join(CROWD_REGIONS)
@@ -74,6 +80,11 @@ class CocoDataset:
         check_files(self.folder, self.truth)
         self.xyxy_A4, self.solid_A = _training_boxes(self.truth)
         _name_without_area(self.path, self.truth, self.solid_A)
+        if draft and cache is not None:
+            raise UsageError("data.draft=true does not go with data.cache: the cache keeps whole images")
+        files = [self.folder / name for name in self.truth.file_names_I.tolist()] if cache is not None else []
+        self._cache = open_cache(cache, self.truth.size_I2, files, cache_dir)
+        self._draft = draft and getattr(transform, "reducible", False)
         self._labels_A = np.where(self.truth.crowd_A, IGNORED, self.truth.labels_A)
         self._use_A = self.solid_A if crowd_regions == "ignore" else self.solid_A & ~self.truth.crowd_A
 
@@ -110,7 +121,7 @@ class CocoDataset:
         for step in range(min(len(self), _MAX_BROKEN_IN_A_ROW)):
             row = (first + step) % len(self)
             try:
-                image = self._decode(row)
+                image = self._decode(row, epoch)
             except Exception as error:  # decoders raise nearly anything on broken bytes
                 problem = problem or self._describe(row, error)
             else:
@@ -132,7 +143,7 @@ class CocoDataset:
 
     def _plain_sample(self, row: int) -> Sample:
         try:
-            image, problem = self._decode(row), None
+            image, problem = self._decode(row, 0), None
         except Exception as error:
             height, width = self.truth.size_I2[row].tolist()
             image = torch.full((3, height, width), 114, dtype=torch.uint8)
@@ -144,18 +155,23 @@ class CocoDataset:
         use_N = self._use_A[begin:end] & boxes
         boxes_N4 = torch.from_numpy(self.xyxy_A4[begin:end][use_N])
         labels_N = torch.from_numpy(self._labels_A[begin:end][use_N])
-        original = (image.shape[1], image.shape[2])
-        result = transformed(self.transform, image, boxes_N4, labels_N, (self.seed, epoch, row))
-        return Sample(*result, int(self.truth.image_ids_I[row]), original, problem)
+        height, width = self.truth.size_I2[row].tolist()
+        options = {"size": (height, width)} if self._draft else {}
+        result = transformed(self.transform, image, boxes_N4, labels_N, (self.seed, epoch, row), **options)
+        return Sample(*result, int(self.truth.image_ids_I[row]), (height, width), problem)
 
-    def _decode(self, row: int) -> Tensor:
-        with Image.open(self.folder / str(self.truth.file_names_I[row])) as file:
-            problem = header_problem(file, self.truth.size_I2[row])
-            if problem:
-                raise ValueError(problem)
-            # The EXIF orientation is ignored: COCO's boxes refer to the pixels as stored.
-            pixels = np.array(file if file.mode == "RGB" else file.convert("RGB"))
-        return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+    def _decode(self, row: int, epoch: int) -> Tensor:
+        image = self._cache.get(row) if self._cache is not None else None
+        if image is None:
+            height, width = self.truth.size_I2[row].tolist()
+            least = None
+            if self._draft:
+                rows, columns = self.planned((epoch, row)).image.shape[1:]
+                least = rows, columns
+            image = decode(self.folder / str(self.truth.file_names_I[row]), (height, width), least)
+            if self._cache is not None:
+                self._cache.put(row, image)
+        return image
 
     def _describe(self, row: int, error: Exception) -> str:
         return f"{self.truth.file_names_I[row]}: {error}"

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from data.coco.annotations import Annotations
+from data.decode import header_problem
 from errors import UsageError, listed
 
 _CHECK_ALL_UP_TO = 5000  # images; of larger sets a sample is opened, so that a start takes seconds
@@ -43,7 +44,8 @@ def check_files(folder: Path, truth: Annotations) -> None:
     def check(row: int) -> str | None:
         try:
             with Image.open(folder / names[row]) as file:
-                problem = header_problem(file, truth.size_I2[row])
+                height, width = truth.size_I2[row].tolist()
+                problem = header_problem(file, (height, width))
         except Exception as error:  # decoders raise nearly anything on broken bytes
             problem = f"not a readable image ({type(error).__name__})"
         return problem and f"{names[row]}: {problem}"
@@ -54,16 +56,6 @@ def check_files(folder: Path, truth: Annotations) -> None:
         raise UsageError(
             f"{len(problems)} of {checks} images checked in {folder} are wrong: {listed(problems)}"
         )
-
-
-def header_problem(file: Image.Image, size_2: np.ndarray) -> str | None:
-    """Why this is not an 8-bit image of `size_2` (height, width), or None."""
-    height, width = size_2.tolist()
-    if file.size != (width, height):
-        return f"is {file.width}x{file.height}, but the annotations say {width}x{height}"
-    if file.mode.startswith(("I", "F")):
-        return f"has more than 8 bits per channel (mode {file.mode}); convert it to 8 bits"
-    return None
 
 
 def _names_in(folder: Path) -> set[str]:

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import v2
 
+from data.augment.resize import KeepRatio
 from data.augment.transforms import eval_transform, train_transform
 from errors import UsageError
 
@@ -109,3 +114,48 @@ def test_photometric_changes_colours_only() -> None:
 def test_senseless_settings_are_refused(arguments: tuple[int, int]) -> None:
     with pytest.raises(UsageError):
         train_transform(*arguments)
+
+
+class TorchvisionResize(v2.Transform):
+    """`KeepRatio` as one of torchvision's transforms."""
+
+    def __init__(self, rule: KeepRatio) -> None:
+        super().__init__()
+        self.rule = rule
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        return {"size": list(self.rule.size(*v2.query_size(flat_inputs)))}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        return v2.functional.resize(inpt, params["size"], antialias=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 200), st.integers(1, 200), st.sampled_from([None, True, "strong"]), st.integers(0, 2**31)
+)
+def test_resize_and_flip_are_those_of_torchvision(
+    height: int, width: int, photometric: Any, seed: int
+) -> None:
+    """Equal bit for bit and draw for draw, also for images that lie channels last in memory."""
+    short, long = [16, 40, 64], 96
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=generator)
+    corners = torch.rand(5, 4, generator=generator) * torch.tensor([width, height] * 2)
+    boxes = torch.cat((corners[:, :2], corners[:, 2:].maximum(corners[:, :2])), dim=1)
+    labels = torch.arange(5)
+    colors = [v2.ColorJitter(0.25, 0.25, 0.25, 0.03)] if photometric is True else []
+    colors += [v2.RandomPhotometricDistort()] if photometric == "strong" else []
+    steps = [TorchvisionResize(KeepRatio(short, long)), v2.RandomHorizontalFlip(0.5), *colors]
+    wrapped = tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=(height, width))
+    torch.manual_seed(seed)
+    expected, moved = v2.Compose([*steps, v2.ClampBoundingBoxes()])(tv_tensors.Image(image), wrapped)
+    keep = (moved[:, 2:] - moved[:, :2] >= 1).all(dim=1)
+    own = train_transform(short, long, photometric=photometric or False)
+    last = image.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+    for given_image in (image, last):
+        torch.manual_seed(seed)
+        found, found_boxes, found_labels = own(given_image, boxes, labels)
+        assert torch.equal(found, expected.as_subclass(Tensor))
+        assert torch.equal(found_boxes, moved.as_subclass(Tensor)[keep])
+        assert torch.equal(found_labels, labels[keep])

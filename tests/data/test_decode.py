@@ -87,7 +87,7 @@ def test_wrong_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ValueError, match="is 52x37, but the annotations say 37x52"):
         decode(path, SIZE[::-1])
     path.write_bytes(path.read_bytes()[:600])
-    with pytest.raises(OSError, match="(?i)truncated"):
+    with pytest.raises(OSError, match=r"(?i)truncated"):
         decode(path, SIZE)
     path.write_bytes(b"\xff\xd8\xff")
     with pytest.raises(OSError, match="cannot identify"):

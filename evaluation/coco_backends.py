@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -69,11 +69,7 @@ def chosen(name: str) -> str:
 
 
 def accumulate(
-    truth: Truth,
-    rows_D7: Floats,
-    backend: str = "auto",
-    limits: Sequence[int] = LIMITS,
-    images: Sequence[int] | None = None,
+    truth: Truth, rows_D7: Floats, backend: str = "auto", limits: Sequence[int] = LIMITS
 ) -> Accumulated:
     """COCO's evaluation of boxes.
 
@@ -82,25 +78,37 @@ def accumulate(
         rows_D7: detections on images of it.
         backend: auto or one of BACKENDS; `check_backend` tells whether it can be had.
         limits: of detections per image and class; the third one, 100, is that of `stats_12`.
-        images: ids of the images that count; default: all.
     """
-    # All of them report their progress by print, and hotcoco warns of other limits than COCO's.
+    # Where they are COCO's they are left as they are: hotcoco warns of all else.
+    changes = {} if tuple(limits) == LIMITS else {"maxDets": list(limits)}
+    precision_TRCSN, recall_TCSN, categories = _evaluated(truth, rows_D7, backend, changes)
+    return Accumulated(_stats(precision_TRCSN, recall_TCSN), precision_TRCSN, recall_TCSN, categories)
+
+
+def ap_of_images(truth: Truth, rows_D7: Floats, images: Sequence[int], backend: str = "auto") -> float:
+    """AP, 0 to 1, of the images with these ids alone; -1 without objects there."""
+    # Of objects of all sizes only, which takes half the time of `accumulate`.
+    changes = {"imgIds": list(images), "areaRng": [[0.0, 1e10]], "areaRngLbl": ["all"]}
+    precision_TRCN = _evaluated(truth, rows_D7, backend, changes)[0][:, :, :, 0]
+    measured = precision_TRCN[..., -1][precision_TRCN[..., -1] > -1]
+    return float(measured.mean()) if len(measured) else -1.0
+
+
+def _evaluated(
+    truth: Truth, rows_D7: Floats, backend: str, changes: Mapping[str, Any]
+) -> tuple[Floats, Floats, list[int]]:
+    """Precision and recall as in Accumulated and the category ids, with these parameters changed."""
+    # All of them report their progress by print.
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         evaluation = _EVALUATIONS[chosen(backend)](truth, rows_D7)
-        if tuple(limits) != LIMITS:
-            evaluation.params.maxDets = list(limits)
-        if images is not None:
-            evaluation.params.imgIds = list(images)
+        for name, value in changes.items():
+            setattr(evaluation.params, name, value)
         evaluation.evaluate()
         evaluation.accumulate()
-    precision_TRCSN, recall_TCSN = (np.asarray(evaluation.eval[name]) for name in ("precision", "recall"))
-    return Accumulated(
-        _stats(precision_TRCSN, recall_TCSN),
-        precision_TRCSN,
-        recall_TCSN,
-        [int(category) for category in evaluation.params.catIds],
-    )
+    found = evaluation.eval
+    categories = [int(category) for category in evaluation.params.catIds]
+    return np.asarray(found["precision"]), np.asarray(found["recall"]), categories
 
 
 def _stats(precision_TRCSN: Floats, recall_TCSN: Floats) -> Floats:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.coco_backends import LIMITS, accumulate
+from evaluation.coco_backends import LIMITS, accumulate, ap_of_images
 from evaluation.outcomes import calibration_error, duplicate_rate, outcomes, usable
 from evaluation.truth import Floats, Truth
 
@@ -38,8 +38,7 @@ def evaluate(truth: Truth, rows_D7: Floats, backend: str = "auto") -> dict[str, 
     result: dict[str, Any] = dict(zip(STATS + RECALLS, map(_percent, found.stats_12.tolist()), strict=True))
     precision_TRCN = found.precision_TRCSN[:, :, :, 0]  # of objects of all sizes
     result["AP_300"] = _mean(precision_TRCN[..., -1]) if many else None
-    crowded = accumulate(truth, rows_D7, backend, images=truth.crowded_half)
-    result["AP_crowded"] = _percent(crowded.stats_12[0])
+    result["AP_crowded"] = _percent(ap_of_images(truth, rows_D7, truth.crowded_half, backend))
     result["per_class"] = {
         truth.names[category]: _mean(precision_TRCN[:, :, place, len(LIMITS) - 1])
         for place, category in enumerate(found.categories)

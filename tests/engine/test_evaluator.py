@@ -138,7 +138,12 @@ def test_the_backend_is_the_one_asked_for(monkeypatch: pytest.MonkeyPatch) -> No
         asked.append(backend)
         return accumulate(truth, rows_D7)
 
+    def of_images(truth: Truth, rows_D7: np.ndarray, images: list[int], backend: str) -> float:
+        asked.append(backend)
+        return 0.0
+
     monkeypatch.setattr(coco_metrics, "accumulate", accumulated)
+    monkeypatch.setattr(coco_metrics, "ap_of_images", of_images)
     dataset = OneImage()
     for options in (OPTIONS, {**OPTIONS, "backend": "faster"}):
         Evaluator(dataset, [collate([dataset[0]])], options, CPU)(Scripted([[]], 2))
@@ -158,6 +163,22 @@ def test_a_model_that_finds_nothing_has_an_ap_of_zero() -> None:
     _, evaluation = evaluated()
     assert evaluation.summary["nms_free"]["AP"] == 0.0
     assert evaluation.rows["nms"].shape == (0, 7)
+
+
+@pytest.mark.parametrize(
+    ("objects", "limit", "warned"), [(120, 100, True), (120, 300, False), (90, 9, False)]
+)
+def test_a_limit_below_the_objects_of_an_image_is_told(
+    objects: int, limit: int, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Crowded(OneImage):
+        def coco_json(self) -> dict[str, Any]:
+            content = super().coco_json()
+            (truth,) = content["annotations"]
+            return content | {"annotations": [truth | {"id": n + 1} for n in range(objects)]}
+
+    Evaluator(Crowded(), [], OPTIONS | {"limit": limit}, CPU)
+    assert ("an image holds 120 objects, but eval.limit=100" in caplog.text) == warned
 
 
 def test_unreadable_images_are_counted_and_the_others_go_on() -> None:

@@ -39,6 +39,9 @@ def test_the_whole_report(runs: Path, tmp_path: Path) -> None:
         shown = f"{(first + second) / 2:.1f} ± {spread:.1f}"
         for text in ("report.md", "report.html", "printed"):
             assert shown in texts[text]
+        rates = [stored[name, seed]["nms_free"]["duplicate_rate"] for seed in (0, 1)]
+        apart = abs(rates[0] - rates[1]) / 2**0.5
+        assert f"| {sum(rates) / 2:.2f} ± {apart:.2f} |" in texts["report.md"]
         assert float(rows[label]["training_minutes"]) == pytest.approx(1.0)
         assert float(rows[label]["inference_ms"]) == pytest.approx(600 / IMAGES)
     assert float(rows["ATSS"]["nms_free/duplicate_rate"]) > 1 > float(rows["O2F"]["nms_free/duplicate_rate"])

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .core.boxes import iou, take
 from .core.dynamic_k import background_cost, cheapest, foreground
-from .core.pairs import assignment, exact, points_within, predicted, settle_among_all
+from .core.pairs import assignment, exact, points_inside, predicted, settle_among_all
 from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
 from .simota import LOG_FLOOR
 
@@ -39,7 +39,7 @@ class DSLA(Assigner):
         """The positives of a batch; `progress` is ignored."""
         boxes_G4 = truth.boxes_G4.float()
         # 1. Candidates: the points inside the truth.
-        pairs = points_within(grid, boxes_G4[:, None, :2], boxes_G4[:, None, 2:], boxes_G4)
+        pairs = points_inside(grid, boxes_G4)
         cell_M = pairs.cells(truth, len(grid))
         foreground_BP = foreground(cell_M, predictions)
         # 2. Cost of class, box and distance.

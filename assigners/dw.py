@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .core.boxes import giou, iou, take
-from .core.pairs import Pairs, assignment, best_per_cell, counts, exact, points_within, predicted
+from .core.pairs import Pairs, assignment, best_per_cell, counts, exact, points_inside, predicted
 from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
 
 SMALLEST = 1e-12
@@ -52,9 +52,9 @@ class DualWeighting(Assigner):
         self, grid: PointGrid, predictions: Predictions, truth: GroundTruth, progress: float = 0.0
     ) -> Assignment:
         """The positives of a batch; `progress` is ignored."""
-        boxes_G4 = truth.boxes_G4.float()
         # 1. Candidates: the points inside the truth.
-        pairs = points_within(grid, boxes_G4[:, None, :2], boxes_G4[:, None, 2:], boxes_G4)
+        boxes_G4 = truth.boxes_G4.float()
+        pairs = points_inside(grid, boxes_G4)
         cell_M = pairs.cells(truth, len(grid))
         p_M, boxes_M4 = predicted(pairs, cell_M, predictions, truth)
         truth_M4 = take(boxes_G4, pairs.truth_M)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import torch
 
-from .pairs import points_within
+from .pairs import points_inside
 from .types import Assignment, GroundTruth, PointGrid
 
 
@@ -24,7 +24,7 @@ def ignore_inside(assignment: Assignment, grid: PointGrid, regions: GroundTruth,
         return assignment
     points = len(grid)
     boxes_G4 = regions.boxes_G4.float()
-    pairs = points_within(grid, boxes_G4[:, None, :2], boxes_G4[:, None, 2:], boxes_G4)
+    pairs = points_inside(grid, boxes_G4)
     ignored_BP = torch.zeros(images, points, dtype=torch.bool, device=boxes_G4.device)
     ignored_BP.view(-1)[pairs.cells(regions, points)] = True
     ignored_BP[assignment.image_K, assignment.point_K] = False

@@ -96,6 +96,11 @@ def _expand(grid: PointGrid, first_GL2: Tensor, count_GL2: Tensor) -> Pairs:
     return Pairs((rectangle_S // levels).index_select(0, row_M), point_M)
 
 
+def points_inside(grid: PointGrid, boxes_G4: Tensor) -> Pairs:
+    """All points strictly inside each truth."""
+    return points_within(grid, boxes_G4[:, None, :2], boxes_G4[:, None, 2:], boxes_G4)
+
+
 def center_squares(grid: PointGrid, boxes_G4: Tensor, radius: float) -> tuple[Tensor, Tensor]:
     """Low and high corners (G, L, 2) of the squares of half side radius x stride around the centres."""
     center_G12 = ((boxes_G4[:, :2] + boxes_G4[:, 2:]) * 0.5)[:, None]

@@ -1,9 +1,7 @@
 """DETR's matching on the points inside each truth, one image at a time (arXiv 2005.12872, section 3.1)."""
 
-import random
-
-from tests.oracles.poto import SWAY, best
-from tests.oracles.scene import Assigned, Entry, Scene, UndecidedError, giou_or_worst, inside, lowest, square
+from tests.oracles.poto import only_best
+from tests.oracles.scene import Assigned, Entry, Scene, giou_or_worst, inside, lowest, square
 
 MISSED = -1e6
 WORST = 100.0
@@ -39,15 +37,7 @@ def hungarian(
         first[truth] = lowest(entries, 1)[0]
     if len(set(first.values())) == len(first):
         return {point: (truth, 1.0, 1.0) for truth, point in first.items()}
-    drawn = random.Random(0)
-    sway = {(t, p): SWAY * drawn.random() for t, row in table.items() for p in row}
-    up, down = (
-        best({t: {p: v + sign * sway[t, p] for p, v in row.items()} for t, row in table.items()}, MISSED)
-        for sign in (1, -1)
-    )
-    if up != down:
-        raise UndecidedError
-    return {point: (truth, 1.0, 1.0) for truth, point in up.items()}
+    return {point: (truth, 1.0, 1.0) for truth, point in only_best(table, MISSED).items()}
 
 
 def cost(

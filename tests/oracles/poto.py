@@ -21,16 +21,25 @@ def poto(scene: Scene, alpha: float = 0.8, center_radius: float = 1.5, progress:
         first[truth] = lowest(entries, 1)[0]
     if len(set(first.values())) == len(first):
         return {point: (truth, 1.0, 1.0) for truth, point in first.items()}
+    return {point: (truth, 1.0, 1.0) for truth, point in only_best(table).items()}
+
+
+def only_best(table: dict[int, dict[int, float]], missed: float = -1.0) -> dict[int, int]:
+    """truth -> point of the matching with the largest sum.
+
+    Raises:
+        UndecidedError: if another matching has about the same sum.
+    """
     # Of several best matchings, swaying all values at random and then the other way finds two different ones.
     drawn = random.Random(0)
     sway = {(t, p): SWAY * drawn.random() for t, row in table.items() for p in row}
     up, down = (
-        best({t: {p: q + sign * sway[t, p] for p, q in row.items()} for t, row in table.items()})
+        best({t: {p: q + sign * sway[t, p] for p, q in row.items()} for t, row in table.items()}, missed)
         for sign in (1, -1)
     )
     if up != down:
         raise UndecidedError
-    return {point: (truth, 1.0, 1.0) for truth, point in up.items()}
+    return up
 
 
 def qualities(scene: Scene, alpha: float = 0.8, center_radius: float = 1.5) -> dict[int, dict[int, float]]:

@@ -132,16 +132,18 @@ def train_loader(
     ranks: int = 1,
     accumulate: int = 1,
     sides: Sequence[int] = (),
+    pin: bool = False,
 ) -> TrainLoader:
     """Shuffled batches of `batch_size` images for each of `ranks` processes.
 
     The canvas of a batch has room for all images of its step: those of all processes and of the `accumulate`
     batches whose gradients are added up. So it is the same for any number of processes. With `sides` it is a
-    square of one of them, to which all images of the step are resized.
+    square of one of them, to which all images of the step are resized. `pin` puts batches into page-locked
+    memory, from which a GPU copies while it works.
     """
     portrait_I = dataset.size_I2[:, 0] > dataset.size_I2[:, 1]
     sampler = EpochSampler(portrait_I, batch_size, seed, rank, ranks, accumulate, sides)
-    return TrainLoader(_loader(dataset, workers, seed, multiple, sampler), sampler)
+    return TrainLoader(_loader(dataset, workers, seed, multiple, sampler, pin), sampler)
 
 
 def eval_loader(
@@ -151,6 +153,7 @@ def eval_loader(
     multiple: int = 32,
     rank: int = 0,
     ranks: int = 1,
+    pin: bool = False,
 ) -> DataLoader[Any]:
     """Every image once, in batches of one padded size; rank r takes the batches r, r + ranks and so on.
 
@@ -169,7 +172,7 @@ def eval_loader(
         for start in range(0, len(group), batch_size)
     ]
     requests = [Request(indices) for indices in sorted(batches)[rank::ranks]]
-    return _loader(dataset, workers, 0, multiple, requests)
+    return _loader(dataset, workers, 0, multiple, requests, pin)
 
 
 class _Batches:
@@ -195,7 +198,7 @@ def _same(batch: Any) -> Any:
 
 
 def _loader(
-    dataset: DetectionDataset, workers: int, seed: int, multiple: int, requests: Iterable[Request]
+    dataset: DetectionDataset, workers: int, seed: int, multiple: int, requests: Iterable[Request], pin: bool
 ) -> DataLoader[Any]:
     # DataLoader itself limits each worker to one torch thread. Its own generator keeps it from drawing from
     # the global one, which would make a continued run differ from an uninterrupted one.
@@ -204,7 +207,7 @@ def _loader(
         batch_sampler=requests,  # type: ignore[arg-type]  # a request stands for the indices of a batch
         num_workers=workers,
         collate_fn=_same,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=pin,
         persistent_workers=workers > 0,
         generator=torch.Generator().manual_seed(seed),
         worker_init_fn=end_with_reader_only,

@@ -161,6 +161,16 @@ KEYS = _named({
                        "what computes AP, with the same numbers; auto: hotcoco where it is installed",
                        free=True),
     },
+    "speed": {
+        "compile": Key(False, yes_no, "torch.compile for the network; minutes at the start"),
+        "tf32": Key("convolutions", choice("none", "convolutions", "all"),
+                    "what a GPU computes in TensorFloat-32 where float32 is asked for"),
+        "cudnn_benchmark": Key(False, yes_no, "a GPU searches the fastest convolution of each canvas size"),
+        "fused": Key(False, yes_no, "one kernel for the whole step of the optimizer"),
+        "recompute": Key(False, yes_no, "activations of the backbone are computed again, for memory"),
+        "static_graph": Key(False, yes_no, "DDP plans for the same graph in every step; not with accumulate"),
+        "sync_norm": Key(False, yes_no, "batch norms measure the images of all GPUs, as in PicoDet's recipe"),
+    },
     "logger": {
         "wandb": Key(True, yes_no, "log to Weights & Biases beside metrics.jsonl", free=True),
         "project": Key("matchpoint", text, "of wandb", free=True),

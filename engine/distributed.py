@@ -10,6 +10,8 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
+from inspect import signature
 from typing import Any, NoReturn, TypeVar
 
 import torch
@@ -17,6 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from detector.outputs import Outputs
 from errors import UsageError
 
 T = TypeVar("T")
@@ -154,11 +157,39 @@ def on_main(action: Callable[[], T]) -> T:
     return results[0]
 
 
-def parallel(model: nn.Module, device: torch.device) -> nn.Module:
-    """The model, with gradients averaged over the ranks in every backward pass (collective)."""
+def parallel(model: nn.Module, device: torch.device, static_graph: bool = False) -> nn.Module:
+    """The model, with gradients averaged over the ranks in every backward pass (collective).
+
+    Buffers are not exchanged: in training a batch norm does not read its running statistics, and those that
+    are evaluated and saved are made equal by `same_buffers`.
+
+    Args:
+        static_graph: every step uses the same parameters, so that the exchange is planned once.
+    """
     if ranks() == 1:
         return model
-    return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+    if static_graph:
+        _show_outputs_to_ddp()
+    known = signature(DistributedDataParallel.__init__).parameters
+    buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    exchange_buffers: Any = {buffers: False}  # the name depends on torch's version
+    return DistributedDataParallel(
+        model,
+        device_ids=[device] if device.type == "cuda" else None,
+        **exchange_buffers,
+        gradient_as_bucket_view=True,
+        static_graph=static_graph,
+    )
+
+
+@cache
+def _show_outputs_to_ddp() -> None:
+    """Makes DDP look for tensors in Outputs: with a static graph its first exchange begins there.
+
+    It does not look into a dataclass that torch does not know, and without a word leaves the gradients of the
+    first step as they are on each rank.
+    """
+    torch.export.register_dataclass(Outputs)
 
 
 def exchange(model: nn.Module, now: bool) -> AbstractContextManager[None]:

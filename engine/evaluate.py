@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -50,7 +51,7 @@ def _evaluate(options: DictConfig, held: ExitStack) -> float:
         dataset = build_dataset(config.data, "val", config.seed)
         model = trained_model(state, path, dataset, device)
         model.use(config.eval.predictor, config.eval.peak_window)
-        place = {"rank": distributed.rank(), "ranks": distributed.ranks()}
+        place: Any = {"rank": distributed.rank(), "ranks": distributed.ranks(), "pin": device.type == "cuda"}
         batches = eval_loader(dataset, config.eval.batch_size, config.data.workers, **place)
         evaluator = Evaluator(
             dataset, batches, config.eval, device, bf16(options.precision or config.precision, device)

@@ -21,7 +21,7 @@ def progress(epoch: int, epochs: int) -> float:
     return epoch / (epochs - 1) if epochs > 1 else 0.0
 
 
-def build_optimizer(model: nn.Module, schedule: Mapping[str, Any]) -> Optimizer:
+def build_optimizer(model: nn.Module, schedule: Mapping[str, Any], fused: bool = False) -> Optimizer:
     """SGD with momentum or AdamW; norms and biases are not decayed, frozen parameters are left out."""
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
@@ -33,9 +33,9 @@ def build_optimizer(model: nn.Module, schedule: Mapping[str, Any]) -> Optimizer:
         {"params": plain, "weight_decay": 0.0},
     ]
     if schedule["optimizer"] == "sgd":
-        return SGD(groups, lr=schedule["lr"], momentum=schedule["momentum"])
+        return SGD(groups, lr=schedule["lr"], momentum=schedule["momentum"], fused=fused)
     if schedule["optimizer"] == "adamw":
-        return AdamW(groups, lr=schedule["lr"])
+        return AdamW(groups, lr=schedule["lr"], fused=fused)
     raise UsageError(f'schedule.optimizer must be "sgd" or "adamw", got "{schedule["optimizer"]}"')
 
 

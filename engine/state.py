@@ -25,6 +25,7 @@ class State:
         model: the detector, on its device.
         schedule: the `schedule` group.
         steps_per_epoch: optimizer steps.
+        fused: the optimizer takes its step in one kernel.
 
     Attributes:
         epoch, batch: the epoch that runs and the batches of it that are done.
@@ -33,10 +34,12 @@ class State:
         best: the highest AP of an evaluation so far.
     """
 
-    def __init__(self, model: Detector, schedule: Mapping[str, Any], steps_per_epoch: int) -> None:
+    def __init__(
+        self, model: Detector, schedule: Mapping[str, Any], steps_per_epoch: int, fused: bool = False
+    ) -> None:
         self.model = model
         self.average = moving_average(model, schedule["ema"]) if schedule["ema"] else None
-        self.optimizer = build_optimizer(model, schedule)
+        self.optimizer = build_optimizer(model, schedule, fused)
         self.learning_rate = LambdaLR(self.optimizer, learning_rate_factor(schedule, steps_per_epoch))
         self.clip_norm = schedule["clip_norm"]
         self.epoch, self.batch, self.step = 0, 0, 0

@@ -38,6 +38,7 @@ from errors import UsageError
 log = logging.getLogger(__name__)
 SAVE_EVERY = 600.0  # seconds of training that a crash may cost
 LOG_EVERY = 20  # batches
+AGREE_EVERY = 10  # optimizer steps, between several processes
 
 
 def train(config: DictConfig) -> float:
@@ -88,7 +89,7 @@ class Trainer:
             self._restore()
         names = dict.fromkeys(supervision.source for supervision in self.parts.supervisions)
         network = TrainedPredictors(self.state.model, list(names))
-        self.network = distributed.parallel(network, self.parts.device)
+        self.network = distributed.parallel(network, self.parts.device, self.config.speed.static_graph)
         epochs, evaluation = self.config.schedule.epochs, None
         with self._tracker() as tracker, self.interruption:
             while True:
@@ -141,8 +142,7 @@ class Trainer:
                     tracker.log(self.state.step, values)
                     bar.show(f"loss {values['train/loss']:.3f}  lr {values['train/lr']:.1e}")
                 bar.advance()
-                # Gradients are not saved, so a run is only cut where none are waiting for a step.
-                if self.state.batch % config.schedule.accumulate == 0 or self.state.batch == length:
+                if self._may_stop(length):
                     asked, due = distributed.any_rank(self.interruption.asked, now - saved > SAVE_EVERY)
                     if asked or due:
                         self._mean_losses()
@@ -150,6 +150,16 @@ class Trainer:
                         saved = now
                     if asked:
                         distributed.end(KeyboardInterrupt())
+
+    def _may_stop(self, length: int) -> bool:
+        """Whether this is a place to save and end: no gradients wait for a step, since they are not saved.
+
+        Several processes must agree, which waits for the slowest of them, so they do it every few steps only.
+        """
+        if self.state.batch == length:
+            return True
+        every = AGREE_EVERY if distributed.ranks() > 1 else 1
+        return self.state.batch % (self.config.schedule.accumulate * every) == 0
 
     def _train_batch(self, batch: Batch, done: float, length: int) -> dict[str, torch.Tensor]:
         """Forward, assign, backward, and with the last batch of a group a step of the optimizer.

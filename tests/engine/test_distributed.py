@@ -20,7 +20,7 @@ from engine import distributed
 from engine.evaluate import evaluate_checkpoint
 from engine.trainer import train
 from errors import UsageError
-from tests.helpers.run_files import GRADIENTS, SCALES, assert_same_run, lines, repeatable
+from tests.helpers.run_files import GRADIENTS, SCALES, assert_same_run, lines, repeatable, same
 from tests.helpers.tiny_run import ROOT, TINY_RUN
 
 Compose = Callable[..., DictConfig]
@@ -97,6 +97,14 @@ def initial_weights(config: DictConfig) -> dict[str, torch.Tensor]:
 def numbers(directory: Path) -> dict[str, Any]:
     """The first line, with losses and what the assigner did: of all images, on any number of ranks."""
     return {key: value for key, value in lines(directory)[0].items() if "seconds" not in key}
+
+
+def test_a_static_graph_takes_the_same_steps(ranks: tuple[Path, list[dict[str, Any]]]) -> None:
+    """The first step, too, in which DDP exchanges all gradients at the end."""
+    files = (ranks[0] / name / "last.pt" for name in ("plain", "static"))
+    plain, static = (torch.load(file, weights_only=True) for file in files)
+    assert plain["step"] == 2
+    assert same(static["model"], plain["model"])
 
 
 def test_two_processes_evaluate_as_one(

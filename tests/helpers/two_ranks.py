@@ -18,6 +18,7 @@ import torch
 import torch.distributed as dist
 
 import engine.parts
+import engine.trainer
 from engine import distributed
 from engine.config import compose_config
 from engine.evaluate import evaluate_checkpoint
@@ -79,6 +80,8 @@ SCENARIOS: dict[str, Callable[[], Any]] = {
     "gradients": lambda: run("gradients", *GRADIENTS),
     "scales": lambda: run("scales", *SCALES),
     "evaluated": evaluate,
+    "static": lambda: run("static", *GRADIENTS, "schedule.accumulate=1", "speed.static_graph=true"),
+    "plain": lambda: run("plain", *GRADIENTS, "schedule.accumulate=1"),
     "whole": lambda: run("whole"),
     "again": lambda: run("whole"),
     "cut": lambda: cut("cut"),
@@ -99,6 +102,7 @@ def main() -> None:
         "WORLD_SIZE": "2",
         "TORCHELASTIC_RUN_ID": "test",
     }
+    engine.trainer.AGREE_EVERY = 1  # of few steps
     outcomes: dict[str, Any] = {}
     for name, scenario in SCENARIOS.items():
         if not dist.is_initialized():

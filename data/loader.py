@@ -6,13 +6,14 @@ Shape legend:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, get_worker_info
 
 from assigners.core.types import GroundTruth
 from data.sample import IGNORED, DetectionDataset, Sample
@@ -74,7 +75,7 @@ def collate(samples: Sequence[Sample], multiple: int = 32, beside: Sequence[Size
     sizes = [(sample.image.shape[1], sample.image.shape[2]) for sample in samples]
     height, width = padded([*sizes, *beside], multiple)
     # Channels last in memory, as decoded images and the network's convolutions are.
-    images_BHW3 = torch.empty(len(samples), height, width, 3, dtype=torch.uint8)
+    images_BHW3 = _canvas(len(samples), height, width, 3)
     padding = torch.tensor(PADDING_RGB, dtype=torch.uint8).repeat(width)
     for canvas, sample, (rows, columns) in zip(images_BHW3, samples, sizes, strict=True):
         canvas[:rows, :columns] = sample.image.permute(1, 2, 0)
@@ -90,6 +91,14 @@ def collate(samples: Sequence[Sample], multiple: int = 32, beside: Sequence[Size
         [sample.problem for sample in samples if sample.problem],
         _boxes(samples, ignored=True),
     )
+
+
+def _canvas(*shape: int) -> Tensor:
+    """Uninitialised bytes; in a data worker in the memory that the training process reads, so not copied."""
+    if get_worker_info() is None:
+        return torch.empty(shape, dtype=torch.uint8)
+    storage = torch.UntypedStorage._new_shared(math.prod(shape))
+    return torch.empty(0, dtype=torch.uint8).set_(storage, 0, shape)
 
 
 def padded(sizes: Sequence[Size], multiple: int) -> Size:

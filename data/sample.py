@@ -91,6 +91,9 @@ def transformed(
     if transform is None:
         return image, boxes_N4, labels_N
     state = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
-    with torch.random.fork_rng(devices=[]):
+    before = torch.default_generator.get_state()
+    try:
         torch.default_generator.manual_seed(state)
         return transform(image, boxes_N4, labels_N, **options)
+    finally:
+        torch.default_generator.set_state(before)

@@ -133,11 +133,11 @@ class BoxTransform:
         if self.resize is not None:
             height, width = size or (image.shape[-2], image.shape[-1])
             rows, columns = self.resize.size(height, width)
-            image = v2.functional.resize(image, [rows, columns], antialias=True)
+            image = _resized(image, rows, columns)
             boxes_N4 = boxes_N4 * torch.tensor([columns / width, rows / height] * 2)
         rows, columns = image.shape[-2:]
         if self.flip is not None and float(torch.rand(1)) < self.flip:
-            image = image.flip(-1)
+            image = image if image.is_meta else image.flip(-1)
             x1_N, y1_N, x2_N, y2_N = boxes_N4.unbind(dim=1)
             boxes_N4 = torch.stack((columns - x2_N, y1_N, columns - x1_N, y2_N), dim=1)
         for color in () if image.is_meta else self.colors:
@@ -146,6 +146,12 @@ class BoxTransform:
         boxes_N4 = torch.minimum(boxes_N4.clamp(min=0), limit)
         keep_N = (boxes_N4[:, 2:] - boxes_N4[:, :2] >= 1).all(dim=1)
         return image, boxes_N4[keep_N], labels_N[keep_N]
+
+
+def _resized(image: Tensor, rows: int, columns: int) -> Tensor:
+    if image.is_meta:  # torch takes longer to find out the size than to resize a small image
+        return image.new_empty((*image.shape[:-2], rows, columns))
+    return v2.functional.resize_image(image, [rows, columns], antialias=True)
 
 
 def enough_left(boxes_N4: Tensor, before_N4: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from data.header import header_problem
+
 try:
     import simplejpeg
 except ImportError:  # of the extra `fast`
@@ -55,16 +57,6 @@ def decode(path: Path, size: tuple[int, int], least: tuple[int, int] | None = No
             file.draft("RGB", (size[1] // factor, size[0] // factor))
         pixels = np.array(file if file.mode == "RGB" else file.convert("RGB"))
     return torch.from_numpy(pixels).permute(2, 0, 1)
-
-
-def header_problem(file: Image.Image, size: tuple[int, int]) -> str | None:
-    """Why this is not an 8-bit image of `size` (height, width), or None."""
-    height, width = size
-    if file.size != (width, height):
-        return f"is {file.width}x{file.height}, but the annotations say {width}x{height}"
-    if file.mode.startswith(("I", "F")):
-        return f"has more than 8 bits per channel (mode {file.mode}); convert it to 8 bits"
-    return None
 
 
 def _factor(size: tuple[int, int], least: tuple[int, int] | None) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
@@ -96,7 +97,8 @@ def collate(samples: Sequence[Sample], multiple: int = 32, beside: Sequence[Size
 def _canvas(*shape: int) -> Tensor:
     """Uninitialised bytes; in a data worker in the memory that the training process reads, so not copied."""
     if get_worker_info() is None:
-        return torch.empty(shape, dtype=torch.uint8)
+        # numpy asks for huge pages: torch's first touch of so many small ones takes as long as a resize.
+        return torch.from_numpy(np.empty(shape, dtype=np.uint8))
     storage = torch.UntypedStorage._new_shared(math.prod(shape))
     return torch.empty(0, dtype=torch.uint8).set_(storage, 0, shape)
 

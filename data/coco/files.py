@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from data.coco.annotations import Annotations
-from data.decode import header_problem
+from data.header import header_problem
 from errors import UsageError, listed
 
 _CHECK_ALL_UP_TO = 5000  # images; of larger sets a sample is opened, so that a start takes seconds

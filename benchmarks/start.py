@@ -75,9 +75,10 @@ def draw(options: Options, folder: Path) -> Path:
     for number in ids.tolist():
         os.link(folder / "first.jpg", folder / "images" / f"{number:012d}.jpg")
     image = (
-        '{"license": 3, "file_name": "%012d.jpg", "coco_url": "http://example.org/%012d.jpg", "height": 480, '
+        '{"license": 3, "file_name": "%012d.jpg", "coco_url": "http://example.org/%012d.jpg", "height": 480,'
+        ' "width": 640, "date_captured": "2013-11-14 17:02:52", "flickr_url": "http://example.org/%d",'
+        ' "id": %d}'
     )
-    image += '"width": 640, "date_captured": "2013-11-14 17:02:52", "flickr_url": "http://example.org/%d", "id": %d}'
     path = folder / "annotations.json"
     with path.open("w") as file:
         file.write('{"info": {}, "licenses": [], "images": [')
@@ -89,8 +90,10 @@ def draw(options: Options, folder: Path) -> Path:
         ):
             polygon = np.round(rng.random(2 * points) * 470, 2).tolist()
             x, y, w, h = np.round(rng.random(4) * 200 + 1, 2).tolist()
-            entry = {"segmentation": [polygon], "area": round(0.6 * w * h, 4), "iscrowd": int(row % 85 == 0),
-                     "image_id": number, "bbox": [x, y, w, h], "category_id": row % 80 + 1, "id": row + 1}  # fmt: skip
+            entry = {
+                "segmentation": [polygon], "area": round(0.6 * w * h, 4), "iscrowd": int(row % 85 == 0),
+                "image_id": number, "bbox": [x, y, w, h], "category_id": row % 80 + 1, "id": row + 1,
+            }  # fmt: skip
             file.write((", " if row else "") + json.dumps(entry))
         names = [{"supercategory": f"group {n % 12}", "id": n, "name": f"class {n}"} for n in range(1, 81)]
         file.write(f'], "categories": {json.dumps(names)}}}')

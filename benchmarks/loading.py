@@ -132,7 +132,12 @@ def measure(options: Options, root: Path) -> list[dict[str, Any]]:
     for name in options.sizes:
         short, long = SIZES[name]
         sets: dict[str, CocoDataset] = {}
-        for way, extra in {"": {}, ", draft": {"draft": True}, ", cache=ram": {"cache": "ram"}}.items():
+        kinds: dict[str, dict[str, Any]] = {
+            "": {},
+            ", draft": {"draft": True},
+            ", cache=ram": {"cache": "ram"},
+        }
+        for way, extra in kinds.items():
             file = root / "annotations" / "instances_train2017.json"
             sets[way] = CocoDataset(root / "train2017", file, train_transform(short, long), **extra)
         count = min(options.images, len(sets[""]))

@@ -100,7 +100,7 @@ def _canvas(*shape: int) -> Tensor:
         # numpy asks for huge pages: torch's first touch of so many small ones takes as long as a resize.
         return torch.from_numpy(np.empty(shape, dtype=np.uint8))
     storage = torch.UntypedStorage._new_shared(math.prod(shape))
-    return torch.empty(0, dtype=torch.uint8).set_(storage, 0, shape)
+    return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)
 
 
 def padded(sizes: Sequence[Size], multiple: int) -> Size:

@@ -1,5 +1,6 @@
 """What `pip install .` installs: the commands, which find their configs wherever they are called from."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -38,7 +39,7 @@ def matchpoint(installed: Path, tmp_path: Path) -> Command:
 
     def call(*words: str) -> subprocess.CompletedProcess[str]:
         line = [sys.executable, "-c", script, *words]
-        environment = {"PYTHONPATH": str(installed), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+        environment = {**os.environ, "PYTHONPATH": str(installed)}
         return subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
 
     return call

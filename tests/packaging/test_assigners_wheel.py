@@ -4,6 +4,7 @@ import inspect
 import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, distribution
@@ -17,6 +18,7 @@ from tests.helpers.tiny_run import ROOT
 PACKAGE = ROOT / "packaging" / "assigners"
 RUN = """
 import sys
+import tarfile
 import torch
 from matchpoint_assigners import *
 import matchpoint_assigners
@@ -95,7 +97,8 @@ def test_what_is_in_the_wheel(wheel: Path) -> None:
     assert stated is not None
     assert wheel.stat().st_size == pytest.approx(1000 * int(stated[1]), rel=0.2)
     left = {path.name for path in PACKAGE.iterdir()} - {"__pycache__"}
-    assert left == {"pyproject.toml", "backend.py", "README.md", "API.md"}, "a build leaves nothing behind"
+    left -= {"pyproject.toml", "backend.py", "MANIFEST.in", "README.md", "API.md"}
+    assert not left, "a build leaves nothing behind"
 
 
 def test_the_api_page_names_everything_with_its_defaults() -> None:
@@ -107,3 +110,17 @@ def test_the_api_page_names_everything_with_its_defaults() -> None:
             options = inspect.signature(exported).parameters.values()
             words = [o.name if o.default is o.empty else f"{o.name}={o.default!r}" for o in options]
             assert f"`{name}({', '.join(words)})`" in page
+
+
+def test_a_source_archive_builds_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+    """As `python -m build` does it: the archive, and from its contents, without the repository, the wheel."""
+    code = f"import backend; print(backend.build_sdist({str(tmp_path)!r}))"
+    subprocess.run([sys.executable, "-c", code], cwd=PACKAGE, check=True, capture_output=True)
+    (archive,) = tmp_path.iterdir()
+    with tarfile.open(archive) as file:
+        file.extractall(tmp_path, filter="data")
+    source = archive.with_name(archive.name.removesuffix(".tar.gz"))
+    code = "import backend; print(backend.build_wheel('.'))"
+    subprocess.run([sys.executable, "-c", code], cwd=source, check=True, capture_output=True)
+    with zipfile.ZipFile(source / wheel.name) as again, zipfile.ZipFile(wheel) as first:
+        assert set(again.namelist()) == set(first.namelist())

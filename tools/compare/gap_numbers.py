@@ -31,7 +31,7 @@ class GapRow:
         metric: AP, or AP_300 where an image of the set holds over 100 objects.
         gap: AP with NMS minus AP without, with its interval over images and seeds.
         other_nms: AP with NMS of the best other predictor, where the detector has several.
-        words: what one adds to `python train.py` for it; None for foreign results.
+        group: its runs.
     """
 
     data: str
@@ -45,7 +45,7 @@ class GapRow:
     recall_nms: float | None
     recall: float | None
     other_nms: float | None
-    words: tuple[str, ...] | None
+    group: Group
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class MeanRow:
         missing: the data sets of other rows that this row lacks.
         recall_share: usable recall NMS-free as a share of that with NMS, 0 to 1.
         behind: NMS-free AP minus the best AP with NMS of any row on the same set.
+        groups: its runs, set by set.
     """
 
     label: str
@@ -68,7 +69,7 @@ class MeanRow:
     behind: Difference
     duplicates: float | None
     recall_share: float | None
-    words: tuple[str, ...] | None
+    groups: tuple[Group, ...]
 
 
 def of_sections(sections: Sequence[Section], resamples: int, seed: int) -> list[GapRow]:
@@ -105,19 +106,8 @@ def _row(data: str, group: Group, metric: str, ap: tuple[float, float], gap: Dif
         recall_nms=mean("nms", "usable_recall"),
         recall=mean("nms_free", "usable_recall"),
         other_nms=max((spread.mean for spread in best if spread is not None), default=None),
-        words=_words(group),
+        group=group,
     )  # fmt: skip
-
-
-def _words(group: Group) -> tuple[str, ...] | None:
-    if group.foreign:
-        return None
-    words = shlex.split(commands(group.runs)[0])[2:]
-    return tuple(
-        word
-        for word in words
-        if word != "-m" and word.lstrip("+").partition("=")[0].partition(".")[0] not in NOT_OF_ROW
-    )
 
 
 def means(rows: Sequence[GapRow]) -> list[MeanRow]:
@@ -140,8 +130,6 @@ def means(rows: Sequence[GapRow]) -> list[MeanRow]:
 def _mean(label: str, own: Sequence[GapRow], best_nms: dict[str, float], missing: Sequence[str]) -> MeanRow:
     duplicates = [row.duplicates for row in own if row.duplicates is not None]
     shares = [row.recall / row.recall_nms for row in own if row.recall is not None and row.recall_nms]
-    words = [set(row.words or ()) for row in own]
-    shared = tuple(word for word in own[0].words or () if all(word in others for others in words))
     return MeanRow(
         label, len(own), tuple(missing),
         nms=float(np.mean([row.nms for row in own])),
@@ -150,11 +138,24 @@ def _mean(label: str, own: Sequence[GapRow], best_nms: dict[str, float], missing
         behind=interval_over_sets([row.nms_free - best_nms[row.data] for row in own]),
         duplicates=float(np.mean(duplicates)) if len(duplicates) == len(own) else None,
         recall_share=float(np.mean(shares)) if len(shares) == len(own) else None,
-        words=None if own[0].words is None else shared,
+        groups=tuple(row.group for row in own),
     )  # fmt: skip
 
 
 def best_row(over_sets: Sequence[MeanRow]) -> MeanRow | None:
-    """The row of ours with the best mean NMS-free AP among those that have every data set."""
-    ours = [row for row in over_sets if row.words is not None and not row.missing]
+    """The row of runs with the best mean NMS-free AP among those that have every data set."""
+    ours = [row for row in over_sets if not row.missing and not row.groups[0].foreign]
     return ours[0] if ours else None
+
+
+def words(row: MeanRow) -> list[str]:
+    """What one adds to `python train.py` for a row: the words that its commands for all data sets share."""
+    # Found for one row alone: each command takes seconds.
+    lines = [
+        [word for word in shlex.split(commands(group.runs)[0])[2:] if _of_row(word)] for group in row.groups
+    ]
+    return [word for word in lines[0] if all(word in line for line in lines)]
+
+
+def _of_row(word: str) -> bool:
+    return word != "-m" and word.lstrip("+").partition("=")[0].partition(".")[0] not in NOT_OF_ROW

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 from evaluation.bootstrap import Difference
-from tools.compare.gap_numbers import GapRow, MeanRow, best_row
+from tools.compare.gap_numbers import GapRow, MeanRow, best_row, words
 from tools.compare.report_text import csv_lines, markdown_table
 
 NOTE = (
@@ -36,8 +36,8 @@ def markdown(rows: Sequence[GapRow], over_sets: Sequence[MeanRow], left_out: Map
         markdown_table(OVER_SETS, [_over_sets(row) for row in over_sets]),
     ]
     best = best_row(over_sets)
-    if best is not None and best.words is not None:
-        parts.append(f"Best row: {shlex.join(best.words)}")
+    if best is not None:
+        parts.append(f"Best row: {shlex.join(words(best))}")
     incomplete = [f"{row.label}: no {', '.join(row.missing)}" for row in over_sets if row.missing]
     if incomplete:
         parts.append("Rows that lack sets: " + "; ".join(incomplete) + ".")

@@ -32,7 +32,7 @@ TRUTHS = (
     "data.categories",
 )
 # What an assigner brings along by its file in configs/assigner, and a recipe in its place.
-OF_ASSIGNER = ("assigner", "loss", "recipe", "model.head.quality")
+OF_ASSIGNER = ("assigner", "loss", "recipe", "model.head.quality", "predictors", "eval.predictor")
 
 
 @dataclass(frozen=True)

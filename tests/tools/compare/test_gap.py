@@ -20,8 +20,9 @@ from evaluation.results import PREDICTIONS
 from tests.helpers.finished_runs import IMAGES, SIZE, write_run
 from tools.compare.find import find
 from tools.compare.gap import Options, main, report
-from tools.compare.gap_numbers import GapRow, best_row, means, of_sections
-from tools.compare.groups import sections
+from tools.compare.gap_numbers import GapRow, best_row, means, of_sections, words
+from tools.compare.groups import Group, sections
+from tools.compare.runs import FinishedRun
 
 SETS = {"sparse": "data.crowd=0.0", "dense": "data.crowd=1.0"}
 
@@ -78,9 +79,8 @@ def test_numbers_are_the_means_of_the_seeds(runs: Path) -> None:
     assert over_sets[1].recall_share == pytest.approx(sum(shares) / 2)
     winner = best_row(over_sets)
     assert winner is not None
-    assert winner.words is not None
-    assert winner.words[0] == "assigner=o2f"
-    assert not any(word.startswith(("data", "seed", "schedule", "-m")) for word in winner.words)
+    assert words(winner)[0] == "assigner=o2f"
+    assert not any(word.startswith(("data", "seed", "schedule", "-m")) for word in words(winner))
 
 
 def test_files_and_foreign_rows(runs: Path, tmp_path: Path) -> None:
@@ -103,27 +103,30 @@ def test_files_and_foreign_rows(runs: Path, tmp_path: Path) -> None:
     assert files[2].stat().st_size > 5_000
 
 
+def runs_of(label: str, truth_json: dict | None = None) -> Group:
+    return Group((FinishedRun(Path(label), {}, {}, (), {}, truth_json),), {}, label)
+
+
 def test_means_by_hand() -> None:
     def row(data: str, label: str, nms: float, free: float, **other) -> GapRow:
         gap = Difference(nms - free, 0.0, 1.0)
-        numbers = {"duplicates": 0.1, "recall_nms": 80.0, "recall": 60.0, "other_nms": None, "words": ()}
-        return GapRow(data, label, 1, "AP", nms, free, gap, **(numbers | other))
+        numbers = {"duplicates": 0.1, "recall_nms": 80.0, "recall": 60.0, "other_nms": None}
+        return GapRow(data, label, 1, "AP", nms, free, gap, group=runs_of(label), **(numbers | other))
 
     rows = [
-        row("a", "one", 50.0, 48.0, words=("assigner=one", "model=m"), other_nms=53.0),
-        row("b", "one", 30.0, 29.0, words=("assigner=one",), recall=80.0, duplicates=None),
-        row("a", "two", 52.0, 40.0, words=("assigner=two",)),
-        row("b", "two", 34.0, 20.0, words=("assigner=two",)),
+        row("a", "one", 50.0, 48.0, other_nms=53.0),
+        row("b", "one", 30.0, 29.0, recall=80.0, duplicates=None),
+        row("a", "two", 52.0, 40.0),
+        row("b", "two", 34.0, 20.0),
     ]
     one, two = means(rows)
     assert (one.label, one.sets, one.nms, one.nms_free, one.gap.mean) == ("one", 2, 40.0, 38.5, 1.5)
     assert one.behind.mean == ((48 - 53) + (29 - 34)) / 2
     assert one.recall_share == (60 / 80 + 1) / 2
     assert (one.duplicates, two.duplicates) == (None, pytest.approx(0.1))
-    assert one.words == ("assigner=one",)
     best = best_row([replace(one, missing=("c",)), two])
     assert best == two
-    assert best_row([replace(two, words=None)]) is None
+    assert best_row([replace(two, groups=(runs_of("two", {}),))]) is None  # foreign results
 
 
 def test_nothing_to_report(tmp_path: Path) -> None:

@@ -71,9 +71,13 @@ def draw(options: Options, folder: Path) -> Path:
     rng = np.random.default_rng(0)
     ids = rng.permutation(5 * options.images)[: options.images] + 1
     (folder / "images").mkdir()
-    Image.new("RGB", (640, 480)).save(folder / "first.jpg")
-    for number in ids.tolist():
-        os.link(folder / "first.jpg", folder / "images" / f"{number:012d}.jpg")
+    for row, number in enumerate(ids.tolist()):
+        file_of = folder / "images" / f"{number:012d}.jpg"
+        if row % 10_000 == 0:  # a file system limits the links to one file
+            first = file_of
+            Image.new("RGB", (640, 480)).save(first)
+        else:
+            os.link(first, file_of)
     image = (
         '{"license": 3, "file_name": "%012d.jpg", "coco_url": "http://example.org/%012d.jpg", "height": 480,'
         ' "width": 640, "date_captured": "2013-11-14 17:02:52", "flickr_url": "http://example.org/%d",'

@@ -39,7 +39,7 @@ WAYS = {
     ),
 }
 BEFORE = """
-import resource, sys, time, json, pathlib
+import re, resource, sys, time, json, pathlib
 import numpy, msgspec, PIL.Image
 import data.coco.read, data.coco.cached, data.coco.files
 file, folder = map(pathlib.Path, sys.argv[1:3])
@@ -51,7 +51,7 @@ begin()
 """
 AFTER = """
 seconds = time.perf_counter() - start
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+peak = int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024 / 1e6
 print(json.dumps([seconds, peak - before, resident() - before]))
 """
 

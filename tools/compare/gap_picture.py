@@ -11,6 +11,7 @@ from tools.compare.gap_numbers import GapRow, MeanRow
 from tools.visualize.pictures import DPI, WIDTH
 
 COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc3377", "#56b4e9", "#a88400", "#7a52c7", "#7f7f7f")
+LONGEST = 40  # characters of a row's label
 GOALS = {"gap": 0.3, "duplicates": 0.1, "usable recall": 90.0}
 
 
@@ -20,7 +21,8 @@ def gap_figure(rows: Sequence[GapRow], over_sets: Sequence[MeanRow]) -> Figure:
     panels = figure.subplots(1, 3, sharey=True)
     labels = [row.label for row in over_sets]
     sets = list(dict.fromkeys(row.data for row in rows))
-    panels[0].set_yticks(range(len(labels)), labels)
+    shown = [label if len(label) <= LONGEST else f"{label[: LONGEST - 3]}..." for label in labels]
+    panels[0].set_yticks(range(len(labels)), shown)
     panels[0].invert_yaxis()
     _dots(panels[0], rows, labels, sets, "gap", lambda row: row.gap.mean)
     for place, mean in enumerate(over_sets):

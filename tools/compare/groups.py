@@ -199,8 +199,11 @@ def _labels(groups: Sequence[Group]) -> list[str]:
             raise UsageError(
                 f"{group.runs[0].path}: another row is called {label}; give this one its own name"
             )
-        own = [f", {key}={group.settings.get(key, 'absent')}" for key in differing(alike)]
-        labels.append(label + "".join(own))
+        # What an assigner brings along is many keys, and mostly follows from the others.
+        short = differing(alike, OF_ASSIGNER[1:])
+        told = len({_key({key: one.settings.get(key) for key in short}) for one in alike})
+        keys = short if told == len(alike) else differing(alike)
+        labels.append(label + "".join(f", {key}={group.settings.get(key, 'absent')}" for key in keys))
     return labels
 
 

@@ -110,6 +110,22 @@ def test_seeds_are_one_row_and_everything_else_is_not(composed, tmp_path: Path) 
     assert differing(pair) == {"schedule.lr": [0.0035, 0.001]}
 
 
+def test_what_an_assigner_brings_along_is_named_only_where_nothing_else_differs(
+    composed, tmp_path: Path
+) -> None:
+    write_run(composed, tmp_path, "assigner=dual_o2f")
+    write_run(composed, tmp_path, "assigner=dual_o2f", "schedule.lr=1e-3", "loss.box_gain=3.0", "name=b")
+    (section,) = sections(find([str(tmp_path)])[0])
+    assert {group.label for group in section.groups} == {
+        "TAL + O2F, schedule.lr=0.0035", "TAL + O2F, schedule.lr=0.001",
+    }  # fmt: skip
+    write_run(composed, tmp_path, "assigner=dual_o2f", "loss.box_gain=4.0", "name=c")
+    (section,) = sections(find([str(tmp_path)])[0])
+    labels = [group.label for group in section.groups]
+    assert len(set(labels)) == 3
+    assert all("loss.box_gain=" in label for label in labels)
+
+
 def test_other_truths_are_another_table(composed, tmp_path: Path) -> None:
     for words in (("name=a",), ("name=b", "data.crowd=1.0"), ("name=c", "data.name=mine")):
         write_run(composed, tmp_path, "assigner=atss", *words)

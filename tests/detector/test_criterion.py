@@ -6,45 +6,17 @@ from itertools import product
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
-from assigners.core.types import Assignment, GroundTruth, PointGrid
+from assigners.core.types import Assignment
 from detector import criterion as criterion_module
 from detector.criterion import CLASSIFICATION, Criterion, target_centerness
 from detector.decode import joint_logits
-from detector.detector import build_detector
-from detector.head.pico import PicoHead
 from detector.losses import distribution_focal_loss, giou_loss
 from detector.outputs import Outputs
 from errors import UsageError
-
-GRID = PointGrid.for_image(32, 32, (8, 16))
-TRUTH = GroundTruth(
-    torch.tensor([[2.0, 3, 21, 30], [1, 1, 15, 9], [5, 2, 31, 31]]),
-    torch.tensor([2, 0, 1]),
-    torch.tensor([0, 0, 2]),
-)
-ASSIGNMENT = Assignment(
-    image_K=torch.tensor([0, 0, 0, 2]),
-    point_K=torch.tensor([0, 5, 9, 17]),
-    truth_K=torch.tensor([1, 0, 0, 2]),
-    score_K=torch.tensor([1.0, 0.9, 0.3, 0.7]),
-    weight_K=torch.tensor([1.0, 1.0, 0.4, 0.4]),
-)
-NOTHING = Assignment(*(torch.zeros(0, dtype=torch.long) for _ in range(3)), torch.zeros(0), torch.zeros(0))
-NO_TRUTH = GroundTruth(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long))
-
-
-def _outputs(quality: bool) -> Outputs:
-    generator = torch.Generator().manual_seed(0)
-    points = len(GRID)
-    return Outputs(
-        GRID,
-        2 * torch.randn(3, points, 3, generator=generator),
-        15 * torch.rand(3, points, 4, generator=generator) + 0.5,
-        torch.randn(3, points, generator=generator) if quality else None,
-    )
+from tests.helpers.criterion_case import ASSIGNMENT, GRID, TRUTH, small_outputs
 
 
 def _centerness(point: int, truth: int) -> float:
@@ -88,7 +60,7 @@ def _target(name: str, outputs: Outputs, k: int) -> Tensor:
     ],
 )
 def test_against_a_plain_loop(name: str, box_weight: str, normalizer: str, quality: str) -> None:
-    outputs = _outputs(quality != "none")
+    outputs = small_outputs(quality != "none")
     got = Criterion(name, 1.5, 2.5, box_weight, normalizer, 0.5, quality)(outputs, TRUTH, ASSIGNMENT)
     loss = CLASSIFICATION[name]()
     logits = joint_logits(outputs.logits_BPC, outputs.quality_BP if quality == "implicit" else None)
@@ -138,7 +110,7 @@ def test_weighted_background_against_a_dense_loop(name: str, quality: str) -> No
     image_N, point_N = torch.tensor(list(weights)).unbind(1)
     rows = {"image_N": image_N, "point_N": point_N, "weight_N": torch.tensor(list(weights.values()))}
     weighted = replace(ASSIGNMENT, **rows)
-    outputs = _outputs(quality != "none")
+    outputs = small_outputs(quality != "none")
     outputs.logits_BPC.requires_grad_()
     got = Criterion(name, quality=quality)(outputs, TRUTH, weighted)
     loss = CLASSIFICATION[name]()
@@ -171,7 +143,7 @@ def test_sums_below_one_do_not_blow_up() -> None:
     weak = Assignment(
         torch.tensor([0]), torch.tensor([5]), torch.tensor([0]), torch.tensor([0.1]), torch.tensor([1.0])
     )
-    outputs = _outputs(False)
+    outputs = small_outputs(False)
     by_score = Criterion("varifocal", box_weight="score", normalizer="scores")(outputs, TRUTH, weak)
     by_one = Criterion("varifocal", box_weight="one", normalizer="positives")(outputs, TRUTH, weak)
     torch.testing.assert_close(by_score["cls"], by_one["cls"])
@@ -185,57 +157,9 @@ def test_target_centerness() -> None:
     torch.testing.assert_close(target_centerness(points, boxes), torch.tensor([1.0, 0.5, 0.0, 0.0, 0.0]))
 
 
-@pytest.mark.parametrize("quality", ["none", "centerness", "implicit"])
-@pytest.mark.parametrize("empty", [True, False])
-def test_every_parameter_gets_a_finite_gradient(quality: str, empty: bool) -> None:
-    torch.manual_seed(0)
-    detector = build_detector(
-        {
-            "backbone": {"name": "lcnet_050"},
-            "neck": {"channels": 8, "extra_levels": 1},
-            "head": {"channels": 8, "convs": 1, "quality": quality},
-        },
-        3,
-    )
-    outputs = detector(torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8))
-    criterion = Criterion("soft_focal", box_weight="centerness", quality=quality)
-    losses = criterion(outputs, *((NO_TRUTH, NOTHING) if empty else (TRUTH, ASSIGNMENT)))
-    sum(losses.values(), torch.zeros(())).backward()
-    for name, parameter in detector.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.isfinite().all(), name
-    assert isinstance(detector.head.class_out, nn.Conv2d)
-    assert detector.head.class_out.weight.grad.abs().sum() > 0
-    assert (losses["box"] == 0) == empty
-    assert (detector.head.box_out.weight.grad.abs().sum() == 0) == empty
-
-
-@pytest.mark.parametrize("quality", ["none", "centerness", "implicit"])
-@pytest.mark.parametrize("empty", [True, False])
-def test_every_parameter_of_picodet_gets_a_finite_gradient(quality: str, empty: bool) -> None:
-    torch.manual_seed(0)
-    config = {
-        "backbone": {"name": "lcnet_050"},
-        "neck": {"kind": "csp_pan", "channels": 8},
-        "head": {"kind": "pico", "channels": 8, "convs": 1, "quality": quality},
-    }
-    detector = build_detector(config, 3)
-    outputs = detector(torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8))
-    criterion = Criterion("varifocal", box_weight="score", normalizer="scores", quality=quality)
-    losses = criterion(outputs, *((NO_TRUTH, NOTHING) if empty else (TRUTH, ASSIGNMENT)))
-    assert (losses["dfl"] == 0) == (losses["box"] == 0) == empty
-    sum(losses.values(), torch.zeros(())).backward()
-    for name, parameter in detector.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.isfinite().all(), name
-    assert isinstance(detector.head, PicoHead)
-    gradient = sum(out.weight.grad.abs().sum() for out in detector.head.box_outs)
-    assert (gradient == 0) == empty
-
-
 @pytest.mark.parametrize("box_weight", ["one", "score", "centerness"])
 def test_distributions_are_weighted_as_boxes_are(box_weight: str) -> None:
-    plain = _outputs(False)
+    plain = small_outputs(False)
     generator = torch.Generator().manual_seed(1)
     distribution = 2 * torch.randn(3, len(GRID), 4, 6, generator=generator)
     outputs = replace(plain, distribution_BP4E=distribution)
@@ -261,52 +185,22 @@ def test_distributions_are_weighted_as_boxes_are(box_weight: str) -> None:
     assert with_it["dfl"].item() == pytest.approx(0.5 * total / max(1.0, weights), rel=1e-5)
 
 
-@pytest.mark.parametrize("logit", [-100.0, 100.0])
-@pytest.mark.parametrize("name", list(CLASSIFICATION))
-@pytest.mark.parametrize("quality", ["none", "implicit"])
-def test_extreme_logits_give_finite_gradients(name: str, logit: float, quality: str) -> None:
-    plain = _outputs(quality != "none")
-    logits = torch.full_like(plain.logits_BPC, logit).requires_grad_()
-    branch = None if plain.quality_BP is None else torch.full_like(plain.quality_BP, -logit).requires_grad_()
-    losses = Criterion(name, quality=quality)(
-        Outputs(GRID, logits, plain.distances_BP4, branch), TRUTH, ASSIGNMENT
-    )
-    losses["cls"].backward()
-    assert losses["cls"].isfinite()
-    for leaf in (logits, branch):
-        if leaf is not None:
-            assert leaf.grad is not None
-            assert leaf.grad.isfinite().all()
-
-
-def test_gradient_at_a_positive_is_the_positive_term_alone() -> None:
-    outputs = _outputs(False)
-    outputs.logits_BPC.requires_grad_()
-    Criterion("soft_focal")(outputs, TRUTH, ASSIGNMENT)["cls"].backward()
-    at = (ASSIGNMENT.image_K, ASSIGNMENT.point_K, TRUTH.labels_G[ASSIGNMENT.truth_K])
-    # derivative of w BCE(sigmoid(x), t) is w (sigmoid(x) - t)
-    p = outputs.logits_BPC.detach()[at].sigmoid()
-    expected = ASSIGNMENT.weight_K * (p - ASSIGNMENT.score_K) / 4
-    assert outputs.logits_BPC.grad is not None
-    torch.testing.assert_close(outputs.logits_BPC.grad[at], expected, rtol=1e-4, atol=1e-6)
-
-
 def test_normalisers_are_averaged_over_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A second rank with 12 positives, and this one with 4: both divide by 8."""
-    alone = Criterion("focal")(_outputs(False), TRUTH, ASSIGNMENT)
+    alone = Criterion("focal")(small_outputs(False), TRUTH, ASSIGNMENT)
     monkeypatch.setattr(criterion_module.dist, "is_initialized", lambda: True)
     monkeypatch.setattr(criterion_module.dist, "get_world_size", lambda: 2)
     monkeypatch.setattr(criterion_module.dist, "all_reduce", lambda values: values.mul_(4))
-    together = Criterion("focal")(_outputs(False), TRUTH, ASSIGNMENT)
+    together = Criterion("focal")(small_outputs(False), TRUTH, ASSIGNMENT)
     torch.testing.assert_close(together["cls"], alone["cls"] / 2)
     torch.testing.assert_close(together["box"], alone["box"] / 2)
 
 
 def test_quality_of_head_and_criterion_must_agree() -> None:
     with pytest.raises(ValueError, match="no quality"):
-        Criterion("focal", quality="implicit")(_outputs(False), TRUTH, ASSIGNMENT)
+        Criterion("focal", quality="implicit")(small_outputs(False), TRUTH, ASSIGNMENT)
     with pytest.raises(ValueError, match="a quality"):
-        Criterion("focal")(_outputs(True), TRUTH, ASSIGNMENT)
+        Criterion("focal")(small_outputs(True), TRUTH, ASSIGNMENT)
 
 
 @pytest.mark.parametrize(

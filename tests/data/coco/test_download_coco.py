@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
-import threading
 import zipfile
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,83 +12,9 @@ from rich.console import Console
 
 from command_line import parse
 from data.coco import download_coco
-from data.coco.download import fetch
 from data.coco.download_coco import ARCHIVES, Archive, Options, download, main
 from errors import UsageError
-
-
-class Site:
-    """What the server holds and how it behaves.
-
-    Attributes:
-        files: content by path.
-        resumes: whether it understands Range.
-        cuts: it breaks off after so many bytes, one entry for each request.
-        statuses: answers that come before any file, one for each request.
-        requests: (path, Range header) of each request.
-    """
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.resumes = True
-        self.cuts: list[int] = []
-        self.statuses: list[int] = []
-        self.requests: list[tuple[str, str | None]] = []
-        self.address = ""
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Answers as the site says."""
-
-    def __init__(self, site: Site, *arguments: object) -> None:
-        self.site = site
-        super().__init__(*arguments)  # type: ignore[arg-type]
-
-    def do_GET(self) -> None:
-        asked = self.headers.get("Range")
-        self.site.requests.append((self.path, asked))
-        content = self.site.files.get(self.path)
-        if self.site.statuses:
-            return self.send_error(self.site.statuses.pop(0))
-        if content is None:
-            return self.send_error(404)
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and self.site.resumes else 0
-        if start and start >= len(content):
-            self.send_response(416)
-            self.send_header("Content-Range", f"bytes */{len(content)}")
-            return self.end_headers()
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(content) - start))
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        self.end_headers()
-        end = start + self.site.cuts.pop(0) if self.site.cuts else len(content)
-        self.wfile.write(content[start:end])
-
-    def log_message(self, *arguments: object) -> None:
-        pass
-
-
-@pytest.fixture
-def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.setattr("data.coco.download.WAIT", 0.0)
-    result = Site()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, result))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    result.address = f"http://127.0.0.1:{server.server_port}"
-    yield result
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-def zipped(folder: str, count: int = 3) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as file:
-        for number in range(count):
-            file.writestr(f"{folder}/{number}.jpg", hashlib.sha512(bytes([number])).digest() * 50)
-    return buffer.getvalue()
+from tests.helpers.local_site import Site, zipped
 
 
 @pytest.fixture
@@ -109,64 +31,6 @@ def coco(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
 def brought(site: Site, root: Path, *parts: str) -> None:
     options = Options(str(root), list(parts) or list(ARCHIVES), site.address)
     download(options, Console(quiet=True))
-
-
-CONTENT = bytes(range(256)) * 40  # 10,240 bytes
-
-
-def fetched(site: Site, target: Path) -> bytes:
-    site.files["/file"] = CONTENT
-    fetch(f"{site.address}/file", target, lambda done, whole: None)
-    assert not target.with_name(target.name + ".part").exists()
-    return target.read_bytes()
-
-
-def test_a_file_comes_whole_and_shows_its_way(site: Site, tmp_path: Path) -> None:
-    site.files["/file"] = CONTENT
-    seen: list[tuple[int, int | None]] = []
-    fetch(f"{site.address}/file", tmp_path / "file", lambda done, whole: seen.append((done, whole)))
-    assert (tmp_path / "file").read_bytes() == CONTENT
-    assert (seen[0], seen[-1]) == ((0, 10_240), (10_240, 10_240))
-
-
-def test_a_download_goes_on_where_it_broke_off(site: Site, tmp_path: Path) -> None:
-    site.cuts = [4_000, 1_000]
-    assert fetched(site, tmp_path / "file") == CONTENT
-    assert [asked for _, asked in site.requests] == [None, "bytes=4000-", "bytes=5000-"]
-
-
-def test_a_server_that_cannot_resume_sends_all_again(site: Site, tmp_path: Path) -> None:
-    site.resumes, site.cuts = False, [4_000]
-    assert fetched(site, tmp_path / "file") == CONTENT
-    assert [asked for _, asked in site.requests] == [None, "bytes=4000-"]
-
-
-@pytest.mark.parametrize(("part", "ranges"), [(CONTENT, 1), (CONTENT + b"more", 2)])
-def test_a_part_with_nothing_missing(site: Site, tmp_path: Path, part: bytes, ranges: int) -> None:
-    """Whole, or longer than the file and so no part of it."""
-    (tmp_path / "file.part").write_bytes(part)
-    assert fetched(site, tmp_path / "file") == CONTENT
-    assert len(site.requests) == ranges
-
-
-def test_a_server_that_is_busy_is_asked_again(site: Site, tmp_path: Path) -> None:
-    site.statuses = [503, 500, 429]
-    assert fetched(site, tmp_path / "file") == CONTENT
-
-
-def test_a_server_that_stays_busy_is_given_up(site: Site, tmp_path: Path) -> None:
-    site.files["/file"], site.cuts, site.statuses = CONTENT, [], [503] * 9
-    (tmp_path / "file.part").write_bytes(CONTENT[:100])
-    with pytest.raises(UsageError, match=r"503.*goes on from there.*source=URL.*by hand"):
-        fetch(f"{site.address}/file", tmp_path / "file", lambda done, whole: None)
-    assert len(site.requests) == 5
-    assert (tmp_path / "file.part").read_bytes() == CONTENT[:100]
-
-
-def test_a_file_that_is_not_there_is_asked_for_once(site: Site, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=rf"{site.address}/other cannot be downloaded .*404"):
-        fetch(f"{site.address}/other", tmp_path / "other", lambda done, whole: None)
-    assert len(site.requests) == 1
 
 
 def test_no_server_at_all(coco: Site, tmp_path: Path) -> None:

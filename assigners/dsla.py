@@ -41,13 +41,13 @@ class DSLA(Assigner):
         # 1. Candidates: the points inside the truth.
         pairs = points_inside(grid, boxes_G4)
         cell_M = pairs.cells(truth, len(grid))
-        foreground_BP = foreground(cell_M, predictions)
+        cell_F = foreground(cell_M, predictions)
         # 2. Cost of class, box and distance.
         p_M, boxes_M4 = predicted(pairs, cell_M, predictions, truth)
         truth_M4 = take(boxes_G4, pairs.truth_M)
         iou_M = iou(boxes_M4, truth_M4)
-        background_M = background_cost(predictions, foreground_BP, _soft_cost).index_select(0, cell_M)
-        others_M = background_M - _soft_cost(p_M)
+        background_M = background_cost(predictions, cell_F, _soft_background).index_select(0, cell_M)
+        others_M = background_M + _soft_background(p_M)
         cost_M = others_M + _soft_cost(p_M, iou_M) - self.iou_weight * (iou_M + 1e-7).log()
         if self.center_radius is not None:
             offset_M2 = grid.centers_P2[pairs.point_M] - (truth_M4[:, :2] + truth_M4[:, 2:]) * 0.5
@@ -55,17 +55,21 @@ class DSLA(Assigner):
             # Through float64, so that equal points stay exact ties.
             cost_M = cost_M + (10.0 ** (distance_M.double() - self.center_radius)).float()
         # 3. The k cheapest points of each truth, k by its IoUs.
-        row_N, claims_N = cheapest(
-            pairs, cost_M, iou_M, foreground_BP, predictions, truth, self.candidate_topk
-        )
+        value_M = cost_M.neg_()
+        row_N, claims_N = cheapest(pairs, value_M, iou_M, cell_F, predictions, truth, self.candidate_topk)
         # 4. A contested point goes to the cheapest of all truths around it.
-        row_K = settle_among_all(cell_M, row_N, claims_N, -cost_M, predictions.cells)
+        row_K = settle_among_all(cell_M, row_N, claims_N, value_M, predictions.cells)
         # 5. Target: the IoU.
         score_K = iou_M[row_K]
         return assignment(pairs[row_K], truth, score_K, torch.ones_like(score_K))
 
 
-def _soft_cost(p: Tensor, target: Tensor | float = 0.0) -> Tensor:
+def _soft_background(p: Tensor) -> Tensor:
+    """Less the cost of a target of 0."""
+    return p.square().mul_((1 - p).log_().clamp_(min=LOG_FLOOR))
+
+
+def _soft_cost(p: Tensor, target: Tensor) -> Tensor:
     """|target - p|^2 x BCE(p, target), the quality focal loss of arXiv 2006.04388."""
     log_p, log_not_p = p.log().clamp_(min=LOG_FLOOR), (1 - p).log().clamp_(min=LOG_FLOOR)
     return (target - p).square() * -(target * log_p + (1 - target) * log_not_p)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 
 from .core.boxes import iou, take
-from .core.pairs import assignment, best_per_cell, exact, predicted, ranked
+from .core.pairs import ONE, assignment, best_per_cell, exact, predicted, ranked, within_first
 from .core.quality import central_pairs, quality
 from .core.soft_labels import one_to_few_labels, soft_target
 from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
@@ -63,11 +63,15 @@ class O2F(Assigner):
         q_M = quality(p_M, iou_M, self.alpha)
         # 3. The best of each truth, where the boxes overlap at all.
         q_M = q_M.masked_fill(iou_M <= 0, -1.0)
-        row_N, top_N = ranked(pairs, q_M.view(torch.int32), self.topk, truths)
+        row_N, truth_N = ranked(pairs, q_M.view(torch.int32), self.topk, truths, ONE)
         # 4. A contested point goes to its best claimant.
         q_N = q_M.index_select(0, row_N)
         cell_N = cell_M.index_select(0, row_N)
-        row_K = row_N[best_per_cell(cell_N, q_N, predictions.cells, top_N.logical_and_(q_N >= 0))]
+        row_K = row_N[
+            best_per_cell(
+                cell_N, q_N, predictions.cells, within_first(truth_N, self.topk).logical_and_(q_N >= 0)
+            )
+        ]
         # 5. The best of what is left is certain, the others are soft.
         positives = pairs[row_K]
         labels = one_to_few_labels(

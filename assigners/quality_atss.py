@@ -58,28 +58,36 @@ class QualityATSS(Assigner):
         self, grid: PointGrid, predictions: Predictions, truth: GroundTruth
     ) -> tuple[Pairs, Tensor]:
         """The best pairs of each truth and level with a quality above 0, and these qualities."""
-        levels = len(grid.strides)
         truths, points, values = [truth.image_G[:0]], [truth.image_G[:0]], [truth.boxes_G4.new_zeros(0)]
         blocks = blocks_of(predictions)
-        for truth_R, block_RT in overlapping(blocks, truth):
-            point_RN = blocks.points(block_RT)
-            at = truth.image_G[truth_R, None], point_RN, truth.labels_G[truth_R, None]
-            iou_RN = iou(blocks.boxes(block_RT), truth.boxes_G4[truth_R, None].float())
-            q_RN = quality(probability(predictions.scores_BPC[at]), iou_RN, self.alpha)
-            row_M, column_M = ((iou_RN > 0) & (q_RN > 0)).nonzero().unbind(1)
-            truth_M, point_M, q_M = truth_R[row_M], point_RN[row_M, column_M], q_RN[row_M, column_M]
-            # Ties go to the lower point, but blocks are not in the order of points.
-            order_M = (truth_M * len(grid) + point_M).argsort()
-            truth_M, point_M, q_M = truth_M[order_M], point_M[order_M], q_M[order_M]
-            level_M = torch.bucketize(point_M, grid.start_L, right=True) - 1
-            parts = Pairs(truth_M * levels + level_M, point_M)
-            best_M = top_per_truth(parts, q_M, self.topk, len(truth) * levels)
-            truths.append(truth_M[best_M])
-            points.append(point_M[best_M])
-            values.append(q_M[best_M])
-        truth_M, point_M, q_M = torch.cat(truths), torch.cat(points), torch.cat(values)
+        for truth_H, block_H in overlapping(blocks, truth):
+            point_HS = blocks.points(block_H)
+            at = truth.image_G[truth_H, None], point_HS, truth.labels_G[truth_H, None]
+            iou_HS = iou(blocks.boxes(block_H), truth.boxes_G4[truth_H, None].float())
+            q_HS = quality(probability(predictions.scores_BPC[at]), iou_HS, self.alpha)
+            row_M, column_M = ((iou_HS > 0) & (q_HS > 0)).nonzero().unbind(1)
+            part = truth_H[row_M], point_HS[row_M, column_M], q_HS[row_M, column_M]
+            truth_M, point_M, q_M = self._best(grid, *part)
+            truths.append(truth_M)
+            points.append(point_M)
+            values.append(q_M)
+        # Once more, since the blocks of a truth may come in several parts.
+        truth_M, point_M, q_M = self._best(grid, torch.cat(truths), torch.cat(points), torch.cat(values))
         order_M = (truth_M * len(grid) + point_M).argsort()
         return Pairs(truth_M[order_M], point_M[order_M]), q_M[order_M]
+
+    def _best(
+        self, grid: PointGrid, truth_M: Tensor, point_M: Tensor, q_M: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The best `topk` of each truth and level."""
+        # Ties go to the lower point, but blocks are not in the order of points.
+        order_M = (truth_M * len(grid) + point_M).argsort()
+        truth_M, point_M, q_M = truth_M[order_M], point_M[order_M], q_M[order_M]
+        level_M = torch.bucketize(point_M, grid.start_L, right=True) - 1
+        parts = Pairs(truth_M * len(grid.strides) + level_M, point_M)
+        groups = (int(truth_M.max()) + 1 if len(truth_M) else 0) * len(grid.strides)
+        best_M = top_per_truth(parts, q_M, self.topk, groups)
+        return truth_M[best_M], point_M[best_M], q_M[best_M]
 
 
 def _threshold(truth_M: Tensor, q_M: Tensor, count: int, truths: int) -> Tensor:

@@ -13,9 +13,9 @@ from .core.dynamic_k import background_cost, cheapest, foreground
 from .core.pairs import (
     Pairs,
     assignment,
-    center_squares,
+    corners,
     exact,
-    points_within,
+    points_above,
     predicted,
     settle_among_all,
 )
@@ -63,52 +63,50 @@ class SimOTA(Assigner):
     ) -> Assignment:
         """The positives of a batch; `progress` is ignored."""
         # 1. Candidates: the truth's own region.
-        pairs, proper_M = self._region(grid, truth.boxes_G4.float())
+        pairs, truth_M4, proper_M = self._region(grid, truth.boxes_G4.float())
         cell_M = pairs.cells(truth, len(grid))
-        foreground_BP = foreground(cell_M, predictions)
+        cell_F = foreground(cell_M, predictions)
         # 2. Cost.
         p_M, boxes_M4 = predicted(pairs, cell_M, predictions, truth)
-        truth_M4 = take(truth.boxes_G4.float(), pairs.truth_M)
         iou_M = iou(boxes_M4, truth_M4)
         background = _bce_background if self.cost == "bce" else _varifocal_background
-        background_M = background_cost(predictions, foreground_BP, background).index_select(0, cell_M)
+        background_M = background_cost(predictions, cell_F, background).index_select(0, cell_M)
         if self.cost == "bce":
-            cls_M = background_M + _log(1 - p_M) - _log(p_M)
-            box_M = -(iou_M + 1e-7).log()
+            cls_M = background_M.add_(_log(1 - p_M)).sub_(_log(p_M))
+            box_M = (iou_M + 1e-7).log_().neg_()
         else:
             # A target of 0 is background, for the truth's class too.
             bce_M = -(iou_M * _log(p_M) + (1 - iou_M) * _log(1 - p_M))
-            cls_M = background_M + torch.where(iou_M > 0, iou_M * bce_M - _varifocal_background(p_M), 0.0)
+            cls_M = background_M + torch.where(iou_M > 0, iou_M * bce_M + _varifocal_background(p_M), 0.0)
             box_M = 1 - giou(boxes_M4, truth_M4)
-        cost_M = self.cls_weight * cls_M + self.iou_weight * box_M
-        cost_M = torch.where(proper_M, cost_M, _penalised(cost_M))
+        cost_M = cls_M.mul_(self.cls_weight).add_(box_M.mul_(self.iou_weight))
+        if proper_M is not None:
+            cost_M = torch.where(proper_M, cost_M, _penalised(cost_M))
         # 3. The k cheapest points of each truth, k by its IoUs.
-        row_N, claims_N = cheapest(
-            pairs, cost_M, iou_M, foreground_BP, predictions, truth, self.candidate_topk
-        )
+        value_M = cost_M.neg_()
+        row_N, claims_N = cheapest(pairs, value_M, iou_M, cell_F, predictions, truth, self.candidate_topk)
         # 4. A contested point goes to the cheapest of all truths whose region holds it.
-        row_K = settle_among_all(cell_M, row_N, claims_N, -cost_M, predictions.cells)
+        row_K = settle_among_all(cell_M, row_N, claims_N, value_M, predictions.cells)
         # 5. Target: the IoU.
         score_K = iou_M[row_K]
         return assignment(pairs[row_K], truth, score_K, torch.ones_like(score_K))
 
-    def _region(self, grid: PointGrid, boxes_G4: Tensor) -> tuple[Pairs, Tensor]:
-        """The candidate pairs, and which of them need not pay the penalty."""
-        low_GL2, high_GL2 = center_squares(grid, boxes_G4, self.center_radius)
+    def _region(self, grid: PointGrid, boxes_G4: Tensor) -> tuple[Pairs, Tensor, Tensor | None]:
+        """The candidate pairs, the boxes of their truths, and which pay no penalty; None for all."""
+        box_G14, square_GL4 = corners(grid, boxes_G4, self.center_radius)
         if self.region == "center":
-            pairs = points_within(grid, low_GL2, high_GL2, boxes_G4)
-            return pairs, torch.ones_like(pairs.truth_M, dtype=torch.bool)
+            pairs = points_above(grid, square_GL4, boxes_G4)
+            return pairs, take(boxes_G4, pairs.truth_M), None
         # Box and square share a centre, so their union lies in the hull; the corners of the hull drop out.
-        hull_low_GL2 = torch.minimum(low_GL2, boxes_G4[:, None, :2])
-        hull_high_GL2 = torch.maximum(high_GL2, boxes_G4[:, None, 2:])
-        pairs = points_within(grid, hull_low_GL2, hull_high_GL2, boxes_G4)
-        center_M2, box_M4 = take(grid.centers_P2, pairs.point_M), take(boxes_G4, pairs.truth_M)
-        middle_M2 = (box_M4[:, :2] + box_M4[:, 2:]) * 0.5
-        half_M1 = self.center_radius * grid.stride_P[pairs.point_M, None]
+        pairs = points_above(grid, torch.minimum(box_G14, square_GL4), boxes_G4)
+        boxes_G6 = torch.cat((boxes_G4, (boxes_G4[:, :2] + boxes_G4[:, 2:]) * 0.5), 1)
+        box_M4, middle_M2 = take(boxes_G6, pairs.truth_M).split((4, 2), dim=1)
+        center_M2, stride_M1 = grid.points(pairs.point_M)
+        half_M1 = self.center_radius * stride_M1
         in_box_M = ((center_M2 > box_M4[:, :2]) & (center_M2 < box_M4[:, 2:])).all(1)
         in_square_M = ((center_M2 > middle_M2 - half_M1) & (center_M2 < middle_M2 + half_M1)).all(1)
         row_M = (in_box_M | in_square_M).nonzero().squeeze(1)
-        return pairs[row_M], (in_box_M & in_square_M)[row_M]
+        return pairs[row_M], take(box_M4, row_M), (in_box_M & in_square_M)[row_M]
 
 
 def _penalised(cost_M: Tensor) -> Tensor:
@@ -124,8 +122,10 @@ def _log(p: Tensor) -> Tensor:
 
 
 def _bce_background(p: Tensor) -> Tensor:
-    return -_log(1 - p)
+    """Less the cost of a target of 0."""
+    return (1 - p).log_().clamp_(min=LOG_FLOOR)
 
 
 def _varifocal_background(p: Tensor) -> Tensor:
-    return -VARIFOCAL_ALPHA * p.pow(VARIFOCAL_GAMMA) * _log(1 - p)
+    """Less the cost of a target of 0."""
+    return p.pow(VARIFOCAL_GAMMA).mul_(VARIFOCAL_ALPHA).mul_((1 - p).log_().clamp_(min=LOG_FLOOR))

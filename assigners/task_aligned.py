@@ -10,12 +10,14 @@ from torch import Tensor
 
 from .core.boxes import iou, power, take
 from .core.minimum import fill_up
-from .core.overlaps import blocks_of, overlapping
+from .core.overlaps import MARGIN, OVERLAP, blocks_of, overlapping
 from .core.pairs import (
+    ONE,
     Pairs,
     assignment,
     best_per_cell,
     exact,
+    kth_at_least,
     points_within,
     predicted,
     probability,
@@ -23,6 +25,7 @@ from .core.pairs import (
     ranked,
     settle_among_all,
     top_per_truth,
+    within_first,
 )
 from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
 
@@ -93,11 +96,11 @@ class TaskAligned(Assigner):
         t_M = power(p_M, self.alpha) * power(iou_M, self.beta)
         # 3. The best of each truth; 4. one truth per point.
         if self.candidates == "inside":
-            row_N, top_N = ranked(pairs, t_M.view(torch.int32), self.topk, truths)
-            claims_N = top_N.logical_and_(t_M.index_select(0, row_N) > SMALLEST)
+            row_N, truth_N = ranked(pairs, t_M.view(torch.int32), self.topk, truths, ONE)
+            claims_N = within_first(truth_N, self.topk).logical_and_(t_M.index_select(0, row_N) > SMALLEST)
             row_K = settle_among_all(cell_M, row_N, claims_N, iou_M, predictions.cells)
         else:
-            row_K = self._top_everywhere(grid, pairs, predictions, truth)
+            row_K = self._top_everywhere(grid, pairs, t_M, predictions, truth)
             row_K = row_K[t_M[row_K] > SMALLEST]
             row_K = row_K[best_per_cell(cell_M[row_K], iou_M[row_K], predictions.cells)]
         if self.keep is not None:
@@ -114,24 +117,39 @@ class TaskAligned(Assigner):
         return assignment(pairs[row_K], truth, score_K, torch.ones_like(score_K))
 
     def _top_everywhere(
-        self, grid: PointGrid, pairs: Pairs, predictions: Predictions, truth: GroundTruth
+        self, grid: PointGrid, pairs: Pairs, t_M: Tensor, predictions: Predictions, truth: GroundTruth
     ) -> Tensor:
         """The rows of the pairs that are among the top-k of their truth over all points of the image."""
-        points = len(grid)
-        keys = [pairs.truth_M[:0]]
+        points, boxes_G4 = len(grid), truth.boxes_G4.float()
+        # So many pairs inside the truth already reach a t; as p is at most 1, a lower IoU^beta cannot.
+        t_G = kth_at_least(pairs, t_M.view(torch.int32), self.topk, len(truth))
+        least_G = t_G.double().pow(1 / self.beta).float() if self.beta > 0 else torch.full_like(t_G, OVERLAP)
+        truths, cells, keys = [pairs.truth_M[:0]], [pairs.truth_M[:0]], [rank_key(t_M[:0])]
         blocks = blocks_of(predictions)
-        for truth_R, block_RT in overlapping(blocks, truth):
-            point_RN = blocks.points(block_RT)
-            at = truth.image_G[truth_R, None], point_RN, truth.labels_G[truth_R, None]
-            p_RN = probability(predictions.scores_BPC[at])
-            iou_RN = iou(blocks.boxes(block_RT), truth.boxes_G4[truth_R, None].float())
-            t_RN = power(p_RN, self.alpha) * power(iou_RN, self.beta)
-            # The complement of the point below the bits of t: ties to the lower point.
-            key_RN = (rank_key(t_RN).long() << 30) + (2**30 - 1 - point_RN)
-            best_Rk = key_RN.topk(min(self.topk, key_RN.shape[1]), dim=1).indices
-            keys.append((truth_R[:, None] * points + point_RN.gather(1, best_Rk)).flatten())
-        key_M = pairs.truth_M * points + pairs.point_M
-        return torch.isin(key_M, torch.cat(keys)).nonzero().squeeze(1)
+        for truth_H, block_H in overlapping(blocks, truth, least_G):
+            iou_HS = iou(blocks.boxes(block_H), boxes_G4.index_select(0, truth_H)[:, None])
+            row_N, column_N = (iou_HS >= least_G[truth_H, None] * MARGIN).nonzero().unbind(1)
+            truth_N = truth_H[row_N]
+            point_N = blocks.points(block_H)[row_N, column_N]
+            p_N = probability(
+                predictions.scores_BPC[truth.image_G[truth_N], point_N, truth.labels_G[truth_N]]
+            )
+            t_N = power(p_N, self.alpha) * power(iou_HS[row_N, column_N], self.beta)
+            truths.append(truth_N)
+            cells.append(truth_N * points + point_N)
+            keys.append(t_N.view(torch.int32))
+        cell_N, key_N = torch.cat(cells), torch.cat(keys)
+        # Ties go to the lower point, but blocks are not in the order of points.
+        cell_N, order_N = cell_N.sort()
+        everywhere = Pairs(torch.cat(truths)[order_N], cell_N)
+        row_N, truth_N = ranked(everywhere, key_N[order_N], self.topk, len(truth))
+        return (
+            torch.isin(
+                pairs.truth_M * points + pairs.point_M, cell_N[row_N[within_first(truth_N, self.topk)]]
+            )
+            .nonzero()
+            .squeeze(1)
+        )
 
 
 def _within_reach(grid: PointGrid, pairs: Pairs, boxes_G4: Tensor, reach: float) -> Tensor:

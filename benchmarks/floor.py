@@ -37,10 +37,10 @@ def main(wanted: str) -> None:
     case = next(case for case in CASES if wanted in case.name)
     assigner = SimOTA()
     grid, predictions, truth = case.draw()
-    pairs, _ = assigner._region(grid, truth.boxes_G4)
+    pairs, _, _ = assigner._region(grid, truth.boxes_G4)
     cell_M = pairs.cells(truth, len(grid))
-    foreground_BP = foreground(cell_M, predictions)
-    blocks = blocks_of(predictions, foreground_BP)
+    cell_F = foreground(cell_M, predictions)
+    blocks = blocks_of(predictions, cell_F)
     overlaps = sum(
         int((iou(blocks.boxes(block_RT), truth.boxes_G4[truth_R, None]) > 0).sum())
         for truth_R, block_RT in overlapping(blocks, truth)
@@ -49,8 +49,8 @@ def main(wanted: str) -> None:
     truth_M4 = take(truth.boxes_G4, pairs.truth_M)
     best_N4 = torch.rand(len(truth) * assigner.candidate_topk, 4)
     parts = {
-        f"class costs of {int(foreground_BP.sum()):,} foreground points": milliseconds(
-            lambda: background_cost(predictions, foreground_BP, _bce_background)
+        f"class costs of {len(cell_F):,} foreground points": milliseconds(
+            lambda: background_cost(predictions, cell_F, _bce_background)
         ),
         f"IoU of {len(cell_M):,} pairs of the regions": milliseconds(lambda: iou(boxes_M4, truth_M4)),
         "a count of those pairs": milliseconds(lambda: torch.bincount(pairs.truth_M)),

@@ -14,80 +14,75 @@ from torch import Tensor
 
 from .boxes import iou
 from .overlaps import blocks_of, overlapping
-from .pairs import Pairs, counts, probability, rank_key, rank_within, ranked
+from .pairs import Pairs, kth_at_least, probability, rank_key, rank_within, ranked, within_first
 from .types import GroundTruth, Predictions
 
-SLICE = 2**11  # points whose classes are summed at once: what fits a cache
+SLICE, SLICES = 2**11, 3  # points whose classes are summed at once, at least, and into how many parts at most
 
 
 def foreground(cell_M: Tensor, predictions: Predictions) -> Tensor:
-    """The points of any candidate pair, (B, P) bool."""
-    foreground_BP = torch.zeros(predictions.boxes_BP4.shape[:2], dtype=torch.bool, device=cell_M.device)
-    foreground_BP.view(-1)[cell_M] = True
-    return foreground_BP
+    """The cells, image x P + point, of any candidate pair, (F,), ascending."""
+    foreground_P = torch.zeros(predictions.cells, dtype=torch.bool, device=cell_M.device)
+    return foreground_P.index_fill_(0, cell_M, True).nonzero().squeeze(1)
 
 
-def background_cost(
-    predictions: Predictions, foreground_BP: Tensor, cost: Callable[[Tensor], Tensor]
-) -> Tensor:
-    """The class cost of a point if all classes are background, (B x P,); 0 where it is not foreground.
+def background_cost(predictions: Predictions, cell_F: Tensor, gain: Callable[[Tensor], Tensor]) -> Tensor:
+    """The class cost of a cell if all classes are background, (B x P,); 0 where it is not foreground.
 
     Args:
-        cost: of one probability whose target is 0, element by element.
+        gain: less the cost of a probability whose target is 0, element by element.
     """
-    cost_P = torch.zeros_like(foreground_BP, dtype=torch.float32).view(-1)
     scores_PC = predictions.scores_BPC.flatten(0, 1)
     # In slices: all scores of a crowded batch at once would be the largest tensor by far.
-    for point_F in foreground_BP.view(-1).nonzero().squeeze(1).split(SLICE):
-        cost_P[point_F] = cost(probability(scores_PC.index_select(0, point_F))).sum(1)
-    return cost_P
+    parts = [
+        gain(probability(scores_PC.index_select(0, cell_S))).sum(1)
+        for cell_S in cell_F.split(max(SLICE, -(-len(cell_F) // SLICES)))
+    ]
+    cost_F = torch.cat(parts).neg_()
+    return cost_F.new_zeros(predictions.cells).index_copy_(0, cell_F, cost_F)
 
 
 def cheapest(
     pairs: Pairs,
-    cost_M: Tensor,
+    value_M: Tensor,
     iou_M: Tensor,
-    foreground_BP: Tensor,
+    cell_F: Tensor,
     predictions: Predictions,
     truth: GroundTruth,
     candidate_topk: int,
 ) -> tuple[Tensor, Tensor]:
     """Some rows of the pairs, (N,), and which of them are the k cheapest of their truth.
 
-    k is the floored sum of the truth's `candidate_topk` largest IoUs.
+    k is the floored sum of the truth's `candidate_topk` largest IoUs. value_M is the negative cost.
     """
-    # No k exceeds candidate_topk; and as the cheapest points are good ones, an IoU below all of theirs cannot
-    # be among the candidate_topk largest.
-    row_N, top_N = ranked(pairs, rank_key(-cost_M), candidate_topk, len(truth))
-    truth_N = pairs.truth_M.index_select(0, row_N)
-    iou_N = iou_M.index_select(0, row_N).masked_fill_(~top_N, 1.0)
-    least_G = iou_M.new_ones(len(truth)).scatter_reduce_(0, truth_N, iou_N, "amin")
-    count_G = counts(truth_N, len(truth))
-    least_G.masked_fill_(count_G < candidate_topk, 0.0)
-    k_G = _dynamic_k(predictions, truth, foreground_BP, least_G, candidate_topk)
-    return row_N, rank_within(truth_N, count_G) < k_G.index_select(0, truth_N)
+    # No k exceeds candidate_topk. An IoU below as many of the truth's own region cannot be among the largest.
+    least_G = kth_at_least(pairs, iou_M.view(torch.int32), candidate_topk, len(truth))
+    k_G = _dynamic_k(predictions, truth, cell_F, least_G, candidate_topk)
+    row_N, truth_N = ranked(pairs, rank_key(value_M), candidate_topk, len(truth))
+    return row_N, within_first(truth_N, k_G)
 
 
 def _dynamic_k(
-    predictions: Predictions, truth: GroundTruth, foreground_BP: Tensor, least_G: Tensor, topk: int
+    predictions: Predictions, truth: GroundTruth, cell_F: Tensor, least_G: Tensor, topk: int
 ) -> Tensor:
     """The floored sum of the largest IoUs over all foreground points of the image, (G,), at least 1."""
-    truths, ious = [truth.image_G[:0]], [least_G[:0]]
-    blocks = blocks_of(predictions, foreground_BP)
-    for truth_R, block_RT in overlapping(blocks, truth, least_G):
-        iou_RN = iou(blocks.boxes(block_RT), truth.boxes_G4[truth_R, None].float())
-        row_N, column_N = ((iou_RN >= least_G[truth_R, None]) & (iou_RN > 0)).nonzero(as_tuple=True)
-        truths.append(truth_R[row_N])
-        ious.append(iou_RN[row_N, column_N])
-    truth_N, iou_N = torch.cat(truths), torch.cat(ious)
-    row_K, _ = ranked(Pairs(truth_N, truth_N), iou_N.view(torch.int32), topk, len(truth))
-    truth_K = truth_N[row_K]
+    truths, ious = [], []
+    boxes_G4 = truth.boxes_G4.float()
+    blocks = blocks_of(predictions, cell_F)
+    for truth_H, block_H in overlapping(blocks, truth, least_G):
+        iou_HS = iou(blocks.boxes(block_H), boxes_G4.index_select(0, truth_H)[:, None])
+        least_H1 = least_G.index_select(0, truth_H)[:, None]
+        row_N, column_N = (iou_HS >= least_H1).nonzero().unbind(1)
+        truths.append(truth_H.index_select(0, row_N))
+        ious.append(iou_HS[row_N, column_N])
+    if not truths:
+        return torch.ones_like(truth.image_G)
+    truth_N, iou_N = (parts[0] if len(parts) == 1 else torch.cat(parts) for parts in (truths, ious))
+    row_N, truth_N = ranked(Pairs(truth_N, truth_N), iou_N.view(torch.int32), topk, len(truth))
     # One row per truth, the largest first; what is not among them goes into a column that is dropped.
-    column_K = rank_within(truth_K, counts(truth_K, len(truth))).clamp_(max=topk)
+    column_N = rank_within(truth_N, len(truth)).clamp_(max=topk)
     iou_GT = iou_N.new_zeros(len(truth), topk + 1)
-    iou_GT[truth_K, column_K] = iou_N[row_K]
-    # Column by column, the largest first: rounding decides some k, so the order is the same on any device.
-    sum_G = iou_N.new_zeros(len(truth))
-    for iou_G in iou_GT.unbind(1)[:topk]:
-        sum_G += iou_G
-    return sum_G.long().clamp(min=1)
+    iou_GT[truth_N, column_N] = iou_N[row_N]
+    # float64 holds the sum of so few float32 exactly, in any order; as float32 it forgives the rounding of
+    # the IoUs.
+    return iou_GT[:, :topk].sum(1, dtype=torch.float64).float().long().clamp_(min=1)

@@ -1,174 +1,164 @@
-"""Each truth with all predicted boxes of its image that can overlap it, in slices of bounded memory.
+"""Each truth with the predicted boxes of its image that can overlap it enough, in parts of bounded memory.
 
-For the two rules that are defined over all points: SimOTA's dynamic k and TAL's `candidates="everywhere"`.
-The boxes of an image are sorted by size and place and cut into blocks of like boxes. A truth that misses the
-hull of a block overlaps no box of it, and hull and areas bound the IoU of the truth with any of them: that
-spares most comparisons, wherever the predictions lie.
+For the rules that are defined over all points: SimOTA's dynamic k, TAL's `candidates="everywhere"` and the
+thresholds of QualityATSS. The boxes of an image are sorted by size and place and cut into blocks of like
+boxes. A truth that misses the hull of a block overlaps no box of it, and hull and areas bound the IoU of the
+truth with any of them: that spares most comparisons, wherever the predictions lie.
 
-Shape legend: B images, P points, G truths, T blocks of an image or of a truth, Q blocks of all images and one
-more, S boxes of a block, R truths of one slice, N points that a truth of the slice is compared with (padded),
-H hits (truth, block).
+Shape legend: B images, P points, G truths, K boxes that take part, S boxes of a block, Q blocks of all
+images, V blocks of a group, U groups of all images or those compared with a truth, T groups of an image, H
+pairs (truth, block). A dimension of 6 is smallest area, low x, low y, high x, high y, largest area.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from .boxes import area, take
-from .pairs import counts, rank_within
+from .pairs import rank_within
 from .types import GroundTruth, Predictions
 
 BLOCK = 16  # boxes
 GROUP = 8  # blocks
 CELL = 4  # pixels
-SLICE = 2**18  # comparisons held at once: 4 MB of boxes and some temporaries of a quarter of that
+SLICE = 2**21  # comparisons held at once: 48 MB of boxes and some temporaries of 8 MB
+SIDE = 1024  # cells along an axis; what lies beyond counts as the last one
+MARGIN = 1 - 1e-5  # for the rounding of the bound and of the IoU
+OVERLAP = 1e-30  # an IoU below this one is none
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """The predicted boxes in blocks, the same number in each image, then one block of nothing.
+    """The predicted boxes in blocks, the same number in each image.
 
-    What is left out or fills a block up is a box of NaN, whose IoU is 0, at point 0.
+    What is left out or fills a block up is an empty box, whose IoU is 0.
+
+    Attributes:
+        boxes_Q6S: the boxes; their hulls, by groups of blocks, are hulls_U6V, those of the groups hulls_B6T.
+        cell_K, order_K, slot_K: what takes part, in which order, and where that lies in the blocks.
+        points_per_image: P.
     """
 
-    point_QS: Tensor
-    boxes_4QS: Tensor
-    hulls_6BT: Tensor
+    boxes_Q6S: Tensor
+    hulls_U6V: Tensor
+    hulls_B6T: Tensor
+    cell_K: Tensor
+    order_K: Tensor
+    slot_K: Tensor
+    points_per_image: int
 
-    def points(self, block_RT: Tensor) -> Tensor:
-        """The points of some blocks for each truth of a slice, (R, N)."""
-        return self.point_QS.index_select(0, block_RT.flatten()).view(len(block_RT), -1)
+    def points(self, block_H: Tensor) -> Tensor:
+        """The points of some blocks, (H, S); 0 for a box that only fills a block up."""
+        return self._point_QS.index_select(0, block_H)
 
-    def boxes(self, block_RT: Tensor) -> Tensor:
-        """Their boxes, (R, N, 4), laid out column by column."""
-        boxes_4HS = torch.stack(_gather(self.boxes_4QS, block_RT.flatten()))
-        return boxes_4HS.view(4, len(block_RT), -1).permute(1, 2, 0)
+    @cached_property
+    def _point_QS(self) -> Tensor:
+        point_K = self.cell_K.index_select(0, self.order_K) % max(self.points_per_image, 1)
+        point_N = point_K.new_zeros(len(self.boxes_Q6S) * BLOCK).index_copy_(0, self.slot_K, point_K)
+        return point_N.view(-1, BLOCK)
+
+    def boxes(self, block_H: Tensor) -> Tensor:
+        """Their boxes, (H, S, 4), laid out column by column."""
+        return self.boxes_Q6S.index_select(0, block_H)[:, 1:5].transpose(1, 2)
 
 
 def overlapping(
     blocks: Blocks, truth: GroundTruth, least_G: Tensor | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields (truth_R, block_RT) until every truth that any box can overlap had its turn.
+    """Yields (truth_H, block_H), by truth, until each truth had all blocks that any box of can overlap it.
 
     Args:
-        least_G: boxes whose IoU with the truth is below this one may be left out.
+        least_G: boxes whose IoU with the truth is below this one, at least OVERLAP, may be left out.
     """
-    truth_H, block_H = _hits(truth, blocks, least_G)
-    count_G = counts(truth_H, len(truth))
-    start_G = count_G.cumsum(0) - count_G
-    # Truths of like counts together, so that the padding of a slice is small.
-    order_G = count_G.argsort()
-    order_G = order_G[count_G[order_G] > 0]
-    nothing = len(blocks.point_QS) - 1
-    block_H = pad(truth.image_G[truth_H] * blocks.hulls_6BT.shape[2] + block_H, (0, 1), value=nothing)
-    for truth_R in _slices(order_G, count_G[order_G] * BLOCK):
-        column = torch.arange(int(count_G[truth_R[-1]]), device=truth_R.device)
-        hit_RT = torch.where(column < count_G[truth_R, None], start_G[truth_R, None] + column, len(truth_H))
-        yield truth_R, block_H[hit_RT]
+    boxes_G4, groups = truth.boxes_G4.float(), blocks.hulls_B6T.shape[2]
+    least_G = boxes_G4.new_full((len(truth),), OVERLAP) if least_G is None else least_G * MARGIN
+    truth_G6 = torch.cat((boxes_G4, area(boxes_G4)[:, None], least_G[:, None]), 1)
+    # First groups of blocks, then the blocks of those groups.
+    length = max(1, SLICE // max(1, groups))
+    for start in range(0, len(truth), length):
+        image_R, truth_R6 = truth.image_G[start : start + length], truth_G6[start : start + length]
+        near_RT = _may_reach(blocks.hulls_B6T.index_select(0, image_R), truth_R6)
+        row_U, group_U = near_RT.nonzero().unbind(1)
+        group_U = group_U + image_R.index_select(0, row_U) * groups
+        for row_N, group_N in zip(row_U.split(SLICE // GROUP), group_U.split(SLICE // GROUP), strict=True):
+            hulls_N6V, truth_N6 = blocks.hulls_U6V.index_select(0, group_N), truth_R6.index_select(0, row_N)
+            row_H, block_H = _may_reach(hulls_N6V, truth_N6).nonzero().unbind(1)
+            truth_H, block_H = row_N[row_H] + start, group_N[row_H] * GROUP + block_H
+            yield from zip(truth_H.split(SLICE // BLOCK), block_H.split(SLICE // BLOCK), strict=True)
 
 
-def blocks_of(predictions: Predictions, keep_BP: Tensor | None = None) -> Blocks:
-    """Sorts the predicted boxes into blocks; `keep_BP` says which points take part, None for all."""
+def blocks_of(predictions: Predictions, cell_K: Tensor | None = None) -> Blocks:
+    """Sorts the predicted boxes into blocks.
+
+    Args:
+        cell_K: image x P + point of those that take part, ascending; None for all.
+    """
     boxes_BP4 = predictions.boxes_BP4.float()
     images, points = boxes_BP4.shape[:2]
-    if keep_BP is None:
-        keep_BP = torch.ones_like(boxes_BP4[..., 0], dtype=torch.bool)
-    cell_K = keep_BP.reshape(-1).nonzero().squeeze(1)
-    boxes_K4 = boxes_BP4.reshape(-1, 4).index_select(0, cell_K)
-    area_K = area(boxes_K4)
-    row_K = (boxes_K4.isfinite().all(1) & area_K.isfinite() & (area_K > 0)).nonzero().squeeze(1)
-    cell_K, boxes_K4, area_K = cell_K[row_K], boxes_K4[row_K], area_K[row_K]
+    if cell_K is None:
+        cell_K = torch.arange(images * points, device=boxes_BP4.device)
+    boxes_K4 = take(boxes_BP4.reshape(-1, 4), cell_K)
+    area_K, nothing_61 = area(boxes_K4), _nothing(str(boxes_BP4.device))
+    # An infinite or NaN side makes the area infinite, NaN or 0.
+    real_K = (area_K > 0).logical_and_(area_K < torch.inf)
+    boxes_6K = torch.cat((area_K[None], boxes_K4.t(), area_K[None]))
+    boxes_6K = torch.where(real_K, boxes_6K, nothing_61)
     # Image by image, boxes of one power of two in area together, those along a Z-curve through their centres.
-    size_K = area_K.log2().floor().clamp(-64, 63).long() + 64
-    middle_K2 = (boxes_K4[:, :2] + boxes_K4[:, 2:]) * (0.5 / CELL)
-    place_K2 = _spread(middle_K2.clamp(0, 1023).long())
     image_K = torch.div(cell_K, max(points, 1), rounding_mode="floor")
-    key_K = (image_K << 27) + (size_K << 20) + (place_K2[:, 1] << 1) + place_K2[:, 0]
+    size_K = boxes_6K[0].view(torch.int32) >> 23  # the exponent
+    middle_K2 = (boxes_K4[:, :2] + boxes_K4[:, 2:]).mul_(0.5 / CELL).nan_to_num_()
+    spread_N = _spread(str(boxes_BP4.device))
+    place_K2 = spread_N[middle_K2.clamp_(0, SIDE - 1).long()]
+    key_K = (image_K << 28).add_(size_K, alpha=1 << 20).add_(place_K2[:, 0]).add_(place_K2[:, 1], alpha=2)
     order_K = key_K.sort(stable=True).indices
-    image_K = image_K[order_K]
+    image_K = image_K.index_select(0, order_K)
     # Every image gets as many blocks as the fullest one needs.
-    count_B = counts(image_K, images)
-    per_image = -(-int(count_B.max()) // (BLOCK * GROUP)) * GROUP
-    slot_K = image_K * (per_image * BLOCK) + rank_within(image_K, count_B)
-    point_QS = cell_K.new_zeros(images * per_image + 1, BLOCK)
-    point_QS.view(-1)[slot_K] = cell_K[order_K] - image_K * points
-    boxes_4QS = boxes_K4.new_full((4, images * per_image + 1, BLOCK), torch.nan)
-    boxes_4QS.view(4, -1)[:, slot_K] = take(boxes_K4, order_K).t()
-    return Blocks(point_QS, boxes_4QS, _hulls(boxes_4QS[:, :-1]).view(6, images, per_image))
+    rank_K = rank_within(image_K, images)
+    most = int(rank_K.max()) + 1 if len(rank_K) else 0
+    per_image = -(-most // (BLOCK * GROUP)) * GROUP
+    slot_K = rank_K.add_(image_K, alpha=per_image * BLOCK)
+    boxes_6N = nothing_61.repeat(1, images * per_image * BLOCK)
+    boxes_6N.index_copy_(1, slot_K, boxes_6K.index_select(1, order_K))
+    boxes_Q6S = boxes_6N.view(6, -1, BLOCK).transpose(0, 1).contiguous()
+    hulls_U6V = _hull(boxes_Q6S).view(-1, GROUP, 6).transpose(1, 2).contiguous()
+    hulls_B6T = _hull(hulls_U6V).view(images, -1, 6).transpose(1, 2)
+    return Blocks(boxes_Q6S, hulls_U6V, hulls_B6T, cell_K, order_K, slot_K, points)
 
 
-def _spread(x: Tensor) -> Tensor:
-    """The ten bits of x with a zero between each two."""
-    for shift, mask in ((8, 0x300FF), (4, 0x30F0F), (2, 0x33333), (1, 0x55555)):
-        x = (x | (x << shift)) & mask
-    return x
+@lru_cache(maxsize=8)
+def _nothing(device: str) -> Tensor:
+    """What changes no hull, (6, 1)."""
+    with torch.inference_mode(False):
+        return torch.tensor([torch.inf] * 3 + [-torch.inf] * 3, device=device)[:, None]
 
 
-def _gather(rows_XQS: Tensor, row_H: Tensor) -> list[Tensor]:
-    """Some rows of each of the X tables, X of (H, S): far faster than index_select over dimension 1."""
-    return [rows_QS.index_select(0, row_H) for rows_QS in rows_XQS]
+@lru_cache(maxsize=8)
+def _spread(device: str) -> Tensor:
+    """The ten bits of each number below SIDE with a zero between each two, (SIDE,)."""
+    with torch.inference_mode(False):
+        return torch.tensor([int(f"{x:b}", 4) for x in range(SIDE)], device=device)
 
 
-def _hulls(boxes_4QS: Tensor) -> Tensor:
-    """What encloses each block, (6, Q): low x, low y and smallest area; high x, high y and largest area."""
-    area_QS = area(boxes_4QS.permute(1, 2, 0))
-    least_3QS = torch.cat((boxes_4QS[:2], area_QS[None])).nan_to_num(torch.inf)
-    most_3QS = torch.cat((boxes_4QS[2:], area_QS[None])).nan_to_num(-torch.inf)
-    return torch.cat((least_3QS.amin(2), most_3QS.amax(2)))
+def _hull(boxes_N6S: Tensor) -> Tensor:
+    """What encloses some boxes or hulls, (N, 6)."""
+    return torch.cat((boxes_N6S[:, :3].amin(2), boxes_N6S[:, 3:].amax(2)), 1)
 
 
-def _hits(truth: GroundTruth, blocks: Blocks, least_G: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The pairs (truth, block) that may hold an overlap of at least `least_G`, sorted by truth."""
-    boxes_4G = truth.boxes_G4.float().t().contiguous()
-    if least_G is None:
-        least_G = torch.zeros_like(boxes_4G[0])
-    # First groups of blocks, then the blocks of those groups.
-    hulls_6BTS = blocks.hulls_6BT.unflatten(2, (-1, GROUP))
-    groups_6BT = torch.cat((hulls_6BTS[:3].amin(3), hulls_6BTS[3:].amax(3)))
-    groups, hulls_6QS = groups_6BT.shape[2], hulls_6BTS.flatten(1, 2)
-    truths, hits = [truth.image_G[:0]], [truth.image_G[:0]]
-    for truth_R in torch.arange(len(truth), device=least_G.device).split(max(1, SLICE // max(1, groups))):
-        groups_6RT = _gather(groups_6BT, truth.image_G[truth_R])
-        near_RT = _may_reach(groups_6RT, boxes_4G[:, truth_R, None], least_G[truth_R, None])
-        row_H, group_H = near_RT.nonzero().unbind(1)
-        truth_H = truth_R[row_H]
-        hulls_6HS = _gather(hulls_6QS, truth.image_G[truth_H] * groups + group_H)
-        near_HS = _may_reach(hulls_6HS, boxes_4G[:, truth_H, None], least_G[truth_H, None])
-        row_H, block_H = near_HS.nonzero().unbind(1)
-        truths.append(truth_H[row_H])
-        hits.append(group_H[row_H] * GROUP + block_H)
-    return torch.cat(truths), torch.cat(hits)
+def _may_reach(hulls_N6V: Tensor, truth_N6: Tensor) -> Tensor:
+    """Whether any box within each hull can have the IoU that is asked for with the truth, (N, V).
 
-
-def _may_reach(hulls_6N: list[Tensor], boxes_4N: Tensor, least_N: Tensor) -> Tensor:
-    """Whether any box within the hull can overlap the other box, with an IoU of at least `least_N`."""
+    Args:
+        truth_N6: low x, low y, high x, high y, area, and the IoU.
+    """
     # The IoU i / (A + a - i) grows with the intersection i and falls with the area a of the box. So no box
     # within beats the largest possible intersection and the smallest area.
-    x1_N, y1_N, smallest_N, x2_N, y2_N, largest_N = hulls_6N
-    left_N, top_N, right_N, bottom_N = boxes_4N
-    width_N = torch.minimum(x2_N, right_N).sub_(torch.maximum(x1_N, left_N)).clamp_(min=0)
-    height_N = torch.minimum(y2_N, bottom_N).sub_(torch.maximum(y1_N, top_N)).clamp_(min=0)
-    inter_N = torch.minimum(width_N.mul_(height_N), largest_N)
-    union_N = torch.maximum(smallest_N, inter_N).sub_(inter_N).add_((right_N - left_N) * (bottom_N - top_N))
-    # A margin for the rounding of this bound and of the IoU.
-    return (inter_N >= union_N.mul_((1 - 1e-5) * least_N)).logical_and_(inter_N > 0)
-
-
-def _slices(order_G: Tensor, width_G: Tensor) -> Iterator[Tensor]:
-    """Cuts the truths, whose widths ascend, into slices below SLICE of widths that differ by half at most."""
-    widths, start = width_G.tolist(), 0
-    while start < len(widths):
-        end = start + 1
-        while (
-            end < len(widths)
-            and (end + 1 - start) * widths[end] <= SLICE
-            and widths[end] <= max(1.5 * widths[start], 256)
-        ):
-            end += 1
-        yield order_G[start:end]
-        start = end
+    side_N2V = torch.minimum(hulls_N6V[:, 3:5], truth_N6[:, 2:4, None])
+    side_N2V = side_N2V.sub_(torch.maximum(hulls_N6V[:, 1:3], truth_N6[:, :2, None])).clamp_(min=0)
+    inter_NV = torch.minimum(side_N2V[:, 0] * side_N2V[:, 1], hulls_N6V[:, 5])
+    union_NV = torch.maximum(hulls_N6V[:, 0], inter_NV).sub_(inter_NV).add_(truth_N6[:, 4:5])
+    return inter_NV >= union_NV.mul_(truth_N6[:, 5:])

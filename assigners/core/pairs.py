@@ -25,6 +25,7 @@ from .types import Assignment, GroundTruth, PointGrid, Predictions
 BARS = 64  # of a histogram of keys
 BAR_BITS = 22  # a bar is half an octave of float32
 LOWEST = -(2**31)  # of int32
+ONE = 0x3F800000  # the bits of 1.0
 MANY = 8  # a histogram pays where a truth has so many times k candidates
 
 
@@ -62,9 +63,13 @@ def points_within(grid: PointGrid, low_GL2: Tensor, high_GL2: Tensor, boxes_G4: 
         low_GL2, high_GL2: the corners in pixels; G x 1 where one rectangle serves all levels.
         boxes_G4: the truths; an unusable one (NaN, empty, outside the image) has no points.
     """
+    return points_above(grid, torch.cat((low_GL2, -high_GL2), -1), boxes_G4)
+
+
+def points_above(grid: PointGrid, corner_GL4: Tensor, boxes_G4: Tensor) -> Pairs:
+    """The same for rectangles given by their lowest x, y, -x and -y: x < high is -x > -high."""
+    # So the last cell is the first one of the negated axis, and one search finds both.
     stride_L1 = grid.stride_L[:, None]
-    # x < high is -x > -high: the last cell is the first one of the negated axis, so one search finds both.
-    corner_GL4 = torch.cat((low_GL2, -high_GL2), -1)
     # Rounding of the division may miss the boundary by a hair, so start a hair early and let the exact
     # comparison of the point itself decide.
     cell_GL4 = (corner_GL4 / stride_L1 - grid.early_4).ceil_().clamp_(*grid.cell_limits_2L4)
@@ -101,11 +106,14 @@ def points_inside(grid: PointGrid, boxes_G4: Tensor) -> Pairs:
     return points_within(grid, boxes_G4[:, None, :2], boxes_G4[:, None, 2:], boxes_G4)
 
 
-def center_squares(grid: PointGrid, boxes_G4: Tensor, radius: float) -> tuple[Tensor, Tensor]:
-    """Low and high corners (G, L, 2) of the squares of half side radius x stride around the centres."""
-    center_G12 = ((boxes_G4[:, :2] + boxes_G4[:, 2:]) * 0.5)[:, None]
-    half_L1 = radius * grid.stride_L[:, None]
-    return center_G12 - half_L1, center_G12 + half_L1
+def corners(grid: PointGrid, boxes_G4: Tensor, radius: float) -> tuple[Tensor, Tensor]:
+    """The lowest x, y, -x and -y of the truths, (G, 1, 4), and of the squares around their centres.
+
+    The squares (G, L, 4) have a half side of radius x stride.
+    """
+    box_G4 = boxes_G4 * grid.sign_4
+    center_G4 = box_G4.sub(box_G4.roll(2, 1)).mul_(0.5)
+    return box_G4[:, None], center_G4[:, None] - radius * grid.stride_L[:, None]
 
 
 def rank_key(value: Tensor) -> Tensor:
@@ -116,39 +124,64 @@ def rank_key(value: Tensor) -> Tensor:
 
 def top_per_truth(pairs: Pairs, value_M: Tensor, k: int, truths: int) -> Tensor:
     """The rows of the k largest values of each of the G truths, best first; ties to the lower point."""
-    row_N, top_N = ranked(pairs, rank_key(value_M), k, truths)
-    return row_N[top_N]
+    row_N, truth_N = ranked(pairs, rank_key(value_M), k, truths)
+    return row_N[within_first(truth_N, k)]
 
 
-def ranked(pairs: Pairs, key_M: Tensor, k: int, truths: int) -> tuple[Tensor, Tensor]:
-    """The same with fewer waits for the device: some more rows than these, and which of them are these.
+def ranked(
+    pairs: Pairs, key_M: Tensor, k: int, truths: int, most: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """The same with fewer waits for the device: these rows and some more, by truth and best first.
 
     Args:
         key_M: int32 in the order of the values: their `rank_key`, or their bits where none is negative.
+        most: a key that none exceeds and some come near to, such as ONE, where it is known.
+
+    Returns:
+        row_N and the truths of these rows, truth_N.
     """
     truth_M, row_N = pairs.truth_M, None
     if len(key_M) > MANY * k * truths:
-        row_N = _contenders(truth_M, key_M, k, truths)
+        row_N = _contenders(truth_M, key_M, k, truths, most)
         truth_M, key_M = truth_M.index_select(0, row_N), key_M.index_select(0, row_N)
     order_N = ((truth_M << 32) - key_M).sort(stable=True).indices
     truth_N = truth_M.index_select(0, order_N)
-    # Sorted by truth: among the first k of its truth is a row where the row k places above has another truth.
-    top_N = pad(truth_N, (k, 0), value=-1)[: len(truth_N)] != truth_N
-    return order_N if row_N is None else row_N.index_select(0, order_N), top_N
+    return order_N if row_N is None else row_N.index_select(0, order_N), truth_N
 
 
-def _contenders(truth_M: Tensor, key_M: Tensor, k: int, truths: int) -> Tensor:
+def _contenders(truth_M: Tensor, key_M: Tensor, k: int, truths: int, most: int | None) -> Tensor:
     """The rows, ascending, that can be among the k largest keys of their truth; some more come along.
 
     Sorting takes most of the time of an assignment. A histogram of each truth's keys, by their distance from
     its largest one, shows below which bar none of the k largest lies; a tenth of the rows is left to sort.
     """
-    level_M = key_M >> BAR_BITS
-    best_G = level_M.new_full((truths,), LOWEST).scatter_reduce_(0, truth_M, level_M, "amax")
-    bar_M = best_G.index_select(0, truth_M).sub_(level_M).clamp_(max=BARS - 1)
-    count_GH = counts((truth_M * BARS).add_(bar_M), truths * BARS).view(truths, BARS)
-    last_G = (count_GH.cumsum(1) < k).sum(1)
+    bar_M, last_G = _histogram(truth_M, key_M, k, truths, most)
     return (bar_M <= last_G.index_select(0, truth_M)).nonzero().squeeze(1)
+
+
+def kth_at_least(pairs: Pairs, key_M: Tensor, k: int, truths: int) -> Tensor:
+    """A value that at least k pairs of the truth reach, (G,) float32, or 2^-32 where there are fewer.
+
+    Args:
+        key_M: the bits, int32, of values from 0 to 1.
+    """
+    _, last_G = _histogram(pairs.truth_M, key_M, k, truths, ONE)
+    return (((ONE >> BAR_BITS) - last_G).to(torch.int32) << BAR_BITS).view(torch.float32)
+
+
+def _histogram(
+    truth_M: Tensor, key_M: Tensor, k: int, truths: int, most: int | None
+) -> tuple[Tensor, Tensor]:
+    """The bar of each key, counted downwards from `most`, else from the truth's largest key, (M,), and the
+    last bar that holds one of the k largest, (G,)."""
+    level_M = key_M >> BAR_BITS
+    if most is None:
+        best_G = level_M.new_full((truths,), LOWEST).scatter_reduce_(0, truth_M, level_M, "amax")
+        bar_M = best_G.index_select(0, truth_M).sub_(level_M).clamp_(max=BARS - 1)
+    else:
+        bar_M = ((most >> BAR_BITS) - level_M).clamp_(max=BARS - 1)
+    count_GH = counts((truth_M * BARS).add_(bar_M), truths * BARS).view(truths, BARS)
+    return bar_M, (count_GH.cumsum(1) < k).sum(1)
 
 
 def counts(group_M: Tensor, groups: int) -> Tensor:
@@ -156,10 +189,23 @@ def counts(group_M: Tensor, groups: int) -> Tensor:
     return group_M.new_zeros(groups).scatter_add_(0, group_M, group_M.new_ones(1).expand(len(group_M)))
 
 
-def rank_within(group_M: Tensor, count_G: Tensor) -> Tensor:
-    """The place of each row within its group, from 0; rows are sorted by group, count_G are its sizes."""
-    start_G = count_G.cumsum(0) - count_G
-    return torch.arange(len(group_M), device=group_M.device) - start_G.index_select(0, group_M)
+def rank_within(group_M: Tensor, groups: int) -> Tensor:
+    """The place of each row within its group, from 0; rows are sorted by group."""
+    start_M = _starts(group_M, groups).index_select(0, group_M)
+    return torch.arange(len(group_M), device=group_M.device).sub_(start_M)
+
+
+def within_first(group_M: Tensor, k: int | Tensor) -> Tensor:
+    """Whether each row is among the first k of its group, one k for all or (G,); rows are sorted by group."""
+    if isinstance(k, int):  # the row k places above belongs to another group
+        return pad(group_M, (k, 0), value=-1)[: len(group_M)] != group_M
+    end_G = _starts(group_M, len(k)).add_(k)
+    return torch.arange(len(group_M), device=group_M.device) < end_G.index_select(0, group_M)
+
+
+def _starts(group_M: Tensor, groups: int) -> Tensor:
+    """The first row of each group."""
+    return torch.searchsorted(group_M, torch.arange(groups, device=group_M.device))
 
 
 def first_best(group_K: Tensor, value_K: Tensor, groups: int, among_K: Tensor | None = None) -> Tensor:
@@ -172,10 +218,10 @@ def first_best(group_K: Tensor, value_K: Tensor, groups: int, among_K: Tensor | 
     if among_K is not None:
         value_K = value_K.masked_fill(~among_K, -torch.inf)
     best_G = value_K.new_full((groups,), -torch.inf).scatter_reduce_(0, group_K, value_K, "amax")
-    best_K = value_K == best_G.index_select(0, group_K)
+    worse_K = value_K != best_G.index_select(0, group_K)
     if among_K is not None:
-        best_K &= among_K
-    row_K = torch.arange(rows, device=group_K.device).masked_fill_(~best_K, rows)
+        worse_K |= ~among_K
+    row_K = torch.arange(rows, device=group_K.device).masked_fill_(worse_K, rows)
     return row_K.new_full((groups,), rows).scatter_reduce_(0, group_K, row_K, "amin")
 
 

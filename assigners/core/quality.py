@@ -9,16 +9,14 @@ import torch
 from torch import Tensor
 
 from .boxes import power
-from .pairs import Pairs, center_squares, points_within
+from .pairs import Pairs, corners, points_above
 from .types import PointGrid
 
 
 def central_pairs(grid: PointGrid, boxes_G4: Tensor, radius: float) -> Pairs:
     """The points inside each truth and in the square of half side radius x stride around its centre."""
-    low_GL2, high_GL2 = center_squares(grid, boxes_G4, radius)
-    low_GL2 = torch.maximum(low_GL2, boxes_G4[:, None, :2])
-    high_GL2 = torch.minimum(high_GL2, boxes_G4[:, None, 2:])
-    return points_within(grid, low_GL2, high_GL2, boxes_G4)
+    box_G14, square_GL4 = corners(grid, boxes_G4, radius)
+    return points_above(grid, torch.maximum(box_G14, square_GL4), boxes_G4)
 
 
 def quality(p_M: Tensor, iou_M: Tensor, alpha: float) -> Tensor:

@@ -37,17 +37,18 @@ def found(
 ) -> dict[int, list[int]]:
     """The points that each truth was compared with, and a check of what comes with them."""
     points: dict[int, list[int]] = {}
-    blocks = blocks_of(predictions, keep_BP)
-    for truth_R, block_RT in overlapping(blocks, truth, least_G):
-        point_RN, boxes_RN4 = blocks.points(block_RT), blocks.boxes(block_RT)
-        assert point_RN.shape == boxes_RN4.shape[:2]
-        for row, g in enumerate(truth_R.tolist()):
-            assert g not in points, "a truth had two turns"
-            real_N = boxes_RN4[row].isfinite().all(-1)
+    cell_K = None if keep_BP is None else keep_BP.view(-1).nonzero().squeeze(1)
+    blocks = blocks_of(predictions, cell_K)
+    for truth_H, block_H in overlapping(blocks, truth, least_G):
+        point_HS, boxes_HS4 = blocks.points(block_H), blocks.boxes(block_H)
+        assert point_HS.shape == boxes_HS4.shape[:2]
+        for row, g in enumerate(truth_H.tolist()):
+            real_S = boxes_HS4[row].isfinite().all(-1)
             own_P4 = predictions.boxes_BP4[truth.image_G[g]]
-            assert torch.equal(own_P4[point_RN[row][real_N]], boxes_RN4[row][real_N])
-            points[g] = point_RN[row][real_N].tolist()
-            assert len(set(points[g])) == len(points[g]), "a point was compared twice"
+            assert torch.equal(own_P4[point_HS[row][real_S]], boxes_HS4[row][real_S])
+            assert not iou(boxes_HS4[row][~real_S], truth.boxes_G4[g]).any()
+            points.setdefault(g, []).extend(point_HS[row][real_S].tolist())
+    assert all(len(set(own)) == len(own) for own in points.values()), "a point was compared twice"
     return points
 
 

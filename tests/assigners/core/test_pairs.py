@@ -43,7 +43,7 @@ def test_top_per_truth_of_many_values_equals_sorting(exponent: float) -> None:
 
 
 def test_rank_within_counts_from_zero_in_each_group() -> None:
-    assert rank_within(torch.tensor([0, 0, 2, 2, 2]), torch.tensor([2, 0, 3])).tolist() == [0, 1, 0, 1, 2]
+    assert rank_within(torch.tensor([0, 0, 2, 2, 2]), 3).tolist() == [0, 1, 0, 1, 2]
 
 
 def test_best_per_cell_prefers_the_earlier_of_equal_rows() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from data.augment.transforms import MIN_LEFT, Cut, IoUCrop, enough_left, train_transform
+from data.augment.transforms import MIN_LEFT, Cut, IoUCrop, train_transform
 from data.loader import PADDING_RGB
 from errors import UsageError
 from tests.helpers.painted import assert_boxes_bound_their_colors, colored, painted
@@ -100,13 +100,6 @@ def test_scale_jitter_makes_squares_of_all_scales() -> None:
         factors.append((width / fitted).item())
     assert 0.23 < min(factors) < 0.4
     assert 0.85 < max(factors) < 1.03
-
-
-def test_a_quarter_is_enough() -> None:
-    before = torch.tensor([[0.0, 0.0, 100.0, 40.0]]).repeat(4, 1)
-    cut = before.clone()
-    cut[:, 2] = torch.tensor([26.0, 25.0, 24.0, 0.0])
-    assert enough_left(cut, before).tolist() == [True, True, False, False]
 
 
 @pytest.mark.parametrize("step", [v2.RandomCrop(45, pad_if_needed=True), IoUCrop()])

@@ -73,6 +73,13 @@ def test_other_data_and_options_leave_the_result_of_the_run_alone(run: Path, opt
     assert len(found) <= 3
 
 
+def test_options_that_change_no_result_belong_to_the_run(run: Path, options: Compose) -> None:
+    (run / "predictions.json").unlink()
+    evaluate_checkpoint(options(f"run={run}", "data.workers=1", "eval.batch_size=3"))
+    assert (run / "predictions.json").exists()
+    assert not (run / "last.eval").exists()
+
+
 def test_a_finished_run_that_was_evaluated_again_stays_finished(
     trained: tuple[DictConfig, Path], options: Compose, monkeypatch: pytest.MonkeyPatch
 ) -> None:

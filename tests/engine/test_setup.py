@@ -13,7 +13,7 @@ from data.coco.dataset import CocoDataset
 from data.sample import Index, Sample
 from data.shapes.dataset import ShapesDataset
 from engine.config import check
-from engine.setup import build_assigner, build_dataset, build_model, choose_device
+from engine.setup import bf16, build_assigner, build_dataset, build_model, choose_device
 from engine.trainer import train
 from errors import UsageError
 
@@ -82,6 +82,22 @@ def test_devices() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(UsageError, match=r"device=cuda.*device=cpu"):
             choose_device("cuda")
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_auto_takes_bfloat16_only_where_a_gpu_computes_it_itself(
+    monkeypatch: pytest.MonkeyPatch, native: bool
+) -> None:
+    def supported(including_emulation: bool = True) -> bool:
+        return native or including_emulation
+
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", supported)
+    gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    assert bf16("auto", gpu) is native
+    assert not bf16("auto", cpu)
+    for device in (gpu, cpu):
+        assert bf16("bf16", device)
+        assert not bf16("float32", device)
 
 
 def test_shapes_that_are_held_out_are_the_same_for_every_seed(tiny_run: Compose) -> None:

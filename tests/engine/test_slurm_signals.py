@@ -44,7 +44,8 @@ def run(launcher: Launcher, signals: tuple[int, ...], end: BaseException | None)
 
 # SLURM may send SIGTERM beside its announcement: it is not the second Ctrl-C of a person.
 @pytest.mark.parametrize(
-    "signals", [(ANNOUNCED,), (TERM, ANNOUNCED), (ANNOUNCED, TERM), (ANNOUNCED, ANNOUNCED)]
+    "signals",
+    [(ANNOUNCED,), (TERM, ANNOUNCED), (ANNOUNCED, TERM), (ANNOUNCED, ANNOUNCED), (ANNOUNCED, signal.SIGINT)],
 )
 @pytest.mark.parametrize("end", [KeyboardInterrupt(), RuntimeError("DataLoader worker is killed by signal")])
 def test_an_announced_end_is_requeued_after_saving(

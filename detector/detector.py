@@ -128,14 +128,15 @@ class Detector(nn.Module):
                 f"input of {height}x{width} px: the network's maps are {shapes}, expected {grid.shapes}; "
                 f"pad the input to a multiple of {self.strides[-1]}"
             )
-        return {
-            name: replace(self._head(name, features, grid), peak_window=self.peak_window)
-            for name in (self.predictors if names is None else names)
-        }
+        names = self.predictors if names is None else names
+        return {name: self.head_outputs(features, grid, name) for name in names}
 
-    def _head(self, name: str, features: Sequence[Tensor], grid: PointGrid) -> Outputs:
+    def head_outputs(self, features: Sequence[Tensor], grid: PointGrid, name: str | None = None) -> Outputs:
+        """What a predictor, by default that of inference, says of the neck's maps."""
+        name = self.inference if name is None else name
         head: FcosHead | PicoHead = self.get_submodule(name)  # type: ignore[assignment]
-        return head(scale_gradient(features, self.gradients.get(name, 1.0)), grid)
+        outputs = head(scale_gradient(features, self.gradients.get(name, 1.0)), grid)
+        return replace(outputs, peak_window=self.peak_window)
 
     def use(self, predictor: str | None, peak_window: int | None) -> None:
         """Chooses the predictor of inference, None for the first one, and the window of its local maxima.

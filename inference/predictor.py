@@ -43,12 +43,19 @@ class Predictor:
         detect: runs it on a batch.
         selections: those that `detect` offers.
         source: what the network was read from, for messages.
+        least_score: the lowest score threshold that `detect` can take.
     """
 
     def __init__(
-        self, record: Record, detect: Detect, selections: tuple[str, ...] = SELECTIONS, source: str = "model"
+        self,
+        record: Record,
+        detect: Detect,
+        selections: tuple[str, ...] = SELECTIONS,
+        source: str = "model",
+        least_score: float = 0.0,
     ) -> None:
         self.record, self.detect, self.selections, self.source = record, detect, selections, source
+        self.least_score = least_score
 
     @overload
     def predict(
@@ -127,6 +134,11 @@ class Predictor:
         score = self.record.selection.score if score is None else score
         if not 0 <= score <= 1:
             raise UsageError(f"score={score} must be a number from 0 to 1")
+        if score < self.least_score:
+            raise UsageError(
+                f"score={score}: {self.source} was exported with a threshold of {self.least_score}; "
+                "cut=raw has none"
+            )
         return select, score
 
     def _prepare(self, image_HW3: np.ndarray) -> _Prepared:

@@ -11,12 +11,18 @@ from inference.predictor import Raw
 from inference.record import Record
 
 
-def select(
+def select_from(
     name: str, boxes_P4: np.ndarray, scores_PC: np.ndarray, level_P: np.ndarray, record: Record, score: float
 ) -> Raw:
-    """The best pairs, by name "topk" or "nms"; what they mean says `detector.select`."""
+    """The detections among all points, by name "topk" or "nms".
+
+    Args:
+        boxes_P4: clipped; those without extent are dropped.
+        level_P: the feature level of each point.
+    """
     options = record.selection
-    point_M, label_M = (scores_PC > score).nonzero()
+    solid_P1 = (boxes_P4[:, 2:] > boxes_P4[:, :2]).all(axis=1, keepdims=True)
+    point_M, label_M = ((scores_PC > score) & solid_P1).nonzero()
     score_M = scores_PC[point_M, label_M]
     # nonzero goes by point, then class, and the sort is stable: ties keep that order.
     best_M = np.argsort(-score_M, kind="stable")
@@ -27,6 +33,12 @@ def select(
         keep_N = _not_suppressed(boxes_N4.astype(np.float64), labels_N, options.nms_iou, options.limit)
         boxes_N4, scores_N, labels_N = boxes_N4[keep_N], scores_N[keep_N], labels_N[keep_N]
     return boxes_N4[: options.limit], scores_N[: options.limit], labels_N[: options.limit].astype(np.int64)
+
+
+def clipped(boxes_N4: np.ndarray, size_2: np.ndarray) -> np.ndarray:
+    """Boxes xyxy cut off at the borders of the image, of `size_2` (height, width), inside the canvas."""
+    limit_4 = np.array([size_2[1], size_2[0]] * 2, dtype=boxes_N4.dtype)
+    return boxes_N4.clip(0, limit_4)
 
 
 def _place_in_group(group_M: np.ndarray) -> np.ndarray:

@@ -1,0 +1,30 @@
+"""Writes a detector as a torch.export program, for torch without this project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from detector.detector import Detector
+from detector.graph import DetectionGraph
+from detector.onnx_file import dynamic_sizes, example
+from errors import UsageError
+from inference.record import Record
+
+
+def export_torch(network: Detector, record: Record, cut: str, path: Path) -> None:
+    """Writes `path`, which torch.export.load reads; the record is its extra file "record.json".
+
+    Args:
+        cut: "raw" or "topk", see `DetectionGraph`.
+
+    Raises:
+        UsageError: for cut=nms, whose number of steps depends on values.
+    """
+    if cut == "nms":
+        raise UsageError("format=torch has no cut=nms: torchvision.ops.nms takes the boxes of cut=raw")
+    inputs, sizes = example(record)[:1], dynamic_sizes(record)[:1]
+    with torch.no_grad():
+        program = torch.export.export(DetectionGraph(network, record, cut), inputs, dynamic_shapes=sizes)
+    torch.export.save(program, path, extra_files={"record.json": record.json()})

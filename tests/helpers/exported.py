@@ -1,0 +1,78 @@
+"""Detectors of several kinds and their exported files, made once for all tests of a process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+import numpy as np
+import torch
+from hydra import compose, initialize_config_dir
+
+from data.shapes.dataset import ShapesDataset
+from detector.detector import Detector
+from detector.trained import read_checkpoint
+from export import Options, export
+from inference.record import Record
+from tests.helpers.random_detector import random_checkpoint
+from tests.helpers.tiny_run import ROOT
+
+SMALL = ("model.neck.channels=16", "model.head.channels=16", "model.head.convs=1")
+# A backbone of few layers, whose export takes a third of the time.
+FEW = (*SMALL, "model.backbone.name=resnet10t", "model.backbone.levels=[2,3,4]")
+KINDS = {
+    "fcos": ("model=fcos_lcnet", "assigner=o2f", *SMALL),  # quality: implicit
+    "picodet": ("model=picodet_s", "assigner=tal", "model.neck.channels=32", "model.head.channels=32"),
+    "centerness": ("model=fcos_lcnet", "assigner=fcos", *FEW),
+}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A checkpoint, what is in it, and a file of export.py."""
+
+    checkpoint: Path
+    network: Detector
+    record: Record
+    file: Path
+
+
+@cache
+def exported(kind: str, cut: str, form: str = "onnx") -> Exported:
+    """The exported file of a detector of KINDS."""
+    checkpoint, network, record = trained(kind)
+    file = checkpoint.with_name(f"{kind}_{cut}.{'onnx' if form == 'onnx' else 'pt2'}")
+    export(Options(str(checkpoint), str(file), form, cut))
+    return Exported(checkpoint, network, record, file)
+
+
+@cache
+def trained(kind: str) -> tuple[Path, Detector, Record]:
+    """The checkpoint of a detector of KINDS, its network and its record."""
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        config = compose(
+            "train", ["data.size=160", "model.backbone.weights=null", "logger=none", *KINDS[kind]]
+        )
+    path = Path(mkdtemp()) / f"{kind}.pt"
+    random_checkpoint(config, ShapesDataset(4, 160, seed=0), path)
+    network, record = read_checkpoint(path)
+    return path, network.eval(), record
+
+
+def batches(count: int = 2) -> list[np.ndarray]:
+    """Drawn pictures as network inputs (B, 3, H, W) of three sizes, `count` batches of one and of three."""
+    pictures = ShapesDataset(12 * count, 256, seed=3)
+    made, row = [], 0
+    for height, width in ((96, 160), (128, 128), (64, 256)):
+        for size in [1, 3] * count:
+            images = [pictures[(row + step) % len(pictures)].image for step in range(size)]
+            row += size
+            made.append(torch.stack(images)[:, :, :height, :width].contiguous().numpy())
+    return made
+
+
+def sizes(images_B3HW: np.ndarray) -> np.ndarray:
+    """The sizes of images that fill their canvas."""
+    return np.array([images_B3HW.shape[2:]] * len(images_B3HW))

@@ -71,7 +71,7 @@ def collate(samples: Sequence[Sample], multiple: int = 32, beside: Sequence[Size
     """Pads the images of a batch to one canvas whose sides are multiples of `multiple` pixels.
 
     Args:
-        beside: (height, width) of further images that the canvas has room for.
+        beside: (height, width) of further images that the canvas must hold.
     """
     sizes = [(sample.image.shape[1], sample.image.shape[2]) for sample in samples]
     height, width = padded([*sizes, *beside], multiple)
@@ -147,7 +147,7 @@ def train_loader(
 ) -> TrainLoader:
     """Shuffled batches of `batch_size` images for each of `ranks` processes.
 
-    The canvas of a batch has room for all images of its step: those of all processes and of the `accumulate`
+    The canvas of a batch holds all images of its step: those of all processes and of the `accumulate`
     batches whose gradients are added up. So it is the same for any number of processes. With `sides` it is a
     square of one of them, to which all images of the step are resized. `pin` puts batches into page-locked
     memory, from which a GPU copies while it works.

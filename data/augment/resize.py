@@ -1,7 +1,4 @@
-"""The size that an image is resized to: a rule that needs no pixels.
-
-Shape legend: none; sizes are (height, width) in pixels.
-"""
+"""The size that an image is resized to: a rule that needs no pixels. Sizes are (height, width) in pixels."""
 
 from __future__ import annotations
 

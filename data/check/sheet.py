@@ -14,7 +14,7 @@ _COLORS = ("#e6194b", "#3cb44b", "#ffe119", "#4363d8", "#f58231", "#911eb4", "#4
 
 
 def contact_sheet(dataset: CocoDataset, seed: int = 0) -> Image.Image:
-    """Up to 20 images: of each class one while there is room, the rarest first, then others at random."""
+    """Up to 20 images: one of each class as far as they fit, the rarest first, then others at random."""
     sheet = Image.new("RGB", (_COLUMNS * _TILE, _ROWS * _TILE), "white")
     for place, row in enumerate(_chosen(dataset, _COLUMNS * _ROWS, seed)):
         corner = place % _COLUMNS * _TILE, place // _COLUMNS * _TILE
@@ -37,7 +37,7 @@ def _chosen(dataset: CocoDataset, count: int, seed: int) -> list[int]:
 
 
 def _tile(dataset: CocoDataset, row: int) -> Image.Image:
-    """A square with the image and the boxes of all annotations, crowds dashed by a thin line."""
+    """A square with the image and the boxes of all annotations, crowds with a thinner line."""
     truth = dataset.truth
     tile = Image.new("RGB", (_TILE, _TILE), "white")
     try:

@@ -72,8 +72,8 @@ class MemoryCache:
                 f"data.cache=ram needs {needed / 1e9:.1f} GB for {len(size_I2)} images, and "
                 f"{free / 1e9:.1f} GB are free: choose data.cache=disk or null"
             )
-        # A file without a name: it goes with the last process that has it, and workers that are not forked
-        # find it by its number in this one.
+        # A file without a name: the system frees it with the last process that has it open, and workers that
+        # are not forked open it by its number in this process.
         self._file = os.memfd_create("images")
         os.ftruncate(self._file, needed + len(size_I2))
         self._path = f"/proc/{os.getpid()}/fd/{self._file}"

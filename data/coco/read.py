@@ -3,7 +3,7 @@
 The types of the structs below are the checks of each field; what types cannot say (repeated ids, ids that
 point to nothing, paths that leave the image folder) is checked on the arrays.
 
-Shape legend: I images, A annotations of all images.
+Shape legend: I images, A annotations of all images, C categories, X entries of one list of the file.
 """
 
 from __future__ import annotations

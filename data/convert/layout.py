@@ -6,29 +6,17 @@ named by a folder (train, val, valid, validation, test) or by a list, as VOC's I
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
-import yaml
-
-from errors import UsageError, listed
+from data.convert.sidecars import SPLITS, read_json, said_size, split_lists, yolo_classes
+from errors import UsageError
 
 FORMATS = ("yolo", "voc", "labelme", "createml")
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-SPLITS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-}
-_SUFFIX = {"yolo": ".txt", "voc": ".xml", "labelme": ".json"}
 
 
 @dataclass
@@ -81,7 +69,7 @@ def find(source: Path, wanted: str = "auto") -> Layout:
         raise UsageError(f"source={source} holds no image ({', '.join(IMAGES)})")
     labels = _labels(source, files, {path.stem for path in images}, wanted)
     layout = Layout(wanted if wanted != "auto" else next(iter(labels)), [])
-    lists = _split_lists(files)
+    lists = split_lists(files)
     found = labels[layout.format]
     if layout.format == "createml":
         _from_lists(layout, source, images, found)
@@ -89,9 +77,9 @@ def find(source: Path, wanted: str = "auto") -> Layout:
         _from_files(layout, source, images, found)
     for item in layout.items:
         item.split = lists.get(item.image.stem) or _split(item.image.relative_to(source))
-        item.said = _said(item)
+        item.said = said_size(item.label)
     if layout.format == "yolo":
-        layout.classes = _yolo_classes(source, files)
+        layout.classes = yolo_classes(source, files)
     return layout
 
 
@@ -131,7 +119,7 @@ def _kind(path: Path, stems: set[str]) -> str | None:
     if suffix == ".xml" and path.stem in stems:
         return "voc"
     if suffix == ".json":
-        content = _json(path)
+        content = read_json(path)
         if isinstance(content, list) and content and isinstance(content[0], dict) and "image" in content[0]:
             return "createml"
         if isinstance(content, dict) and "shapes" in content:
@@ -139,13 +127,6 @@ def _kind(path: Path, stems: set[str]) -> str | None:
         if isinstance(content, dict) and {"images", "annotations", "categories"} <= set(content):
             return "coco"
     return None
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except (ValueError, RecursionError, OSError):
-        return None
 
 
 def _from_files(layout: Layout, source: Path, images: Sequence[Path], labels: Iterable[Path]) -> None:
@@ -177,7 +158,7 @@ def _from_lists(layout: Layout, source: Path, images: Sequence[Path], files: Seq
     """CreateML: one list for the images of a folder."""
     places = {path: Item(path) for path in images}
     for file in files:
-        for entry in _json(file):
+        for entry in read_json(file):
             name = str(entry.get("image")) if isinstance(entry, dict) else str(entry)
             near = [
                 path for path in images if path.name == Path(name).name and _may_belong(path, file, source)
@@ -202,62 +183,3 @@ def _shared(image: Path, label: Path, source: Path) -> int:
 def _split(path: Path) -> str | None:
     named = [SPLITS[part.lower()] for part in path.parent.parts if part.lower() in SPLITS]
     return named[-1] if named else None
-
-
-def _split_lists(files: Iterable[Path]) -> dict[str, str]:
-    """The split of each image by its name without suffix, from lists such as train.txt."""
-    found: dict[str, str] = {}
-    for path in files:
-        if path.suffix == ".txt" and path.stem.lower() in SPLITS:
-            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-                # VOC has lists of names, YOLO lists of paths.
-                if line.strip():
-                    found[Path(line.split()[0]).stem if "/" not in line else Path(line.strip()).stem] = (
-                        SPLITS[path.stem.lower()]
-                    )
-    return found
-
-
-def _said(item: Item) -> tuple[int, int] | None:
-    if item.label is None or item.label.suffix.lower() == ".txt":
-        return None
-    try:
-        if item.label.suffix.lower() == ".xml":
-            size = ElementTree.parse(item.label).getroot().find("size")
-            values = [size.findtext(key) for key in ("width", "height")] if size is not None else []
-        else:
-            content = _json(item.label)
-            values = [content.get(key) for key in ("imageWidth", "imageHeight")]
-        width, height = (int(float(value)) for value in values if value)
-    except (ElementTree.ParseError, ValueError, AttributeError, TypeError):
-        return None
-    return width, height
-
-
-def _yolo_classes(source: Path, files: Iterable[Path]) -> list[str]:
-    """The class names of data.yaml, or of classes.txt as LabelImg writes it."""
-    several: dict[tuple[str, ...], Path] = {}
-    for path in files:
-        names: Any = None
-        if path.suffix.lower() in (".yaml", ".yml"):
-            try:
-                content = yaml.safe_load(path.read_text(encoding="utf-8"))
-            except (yaml.YAMLError, UnicodeDecodeError):
-                continue
-            names = content.get("names") if isinstance(content, dict) else None
-            if isinstance(names, dict):
-                if sorted(names) != list(range(len(names))):
-                    raise UsageError(f"{path}: its names must be numbered 0, 1, 2, ...")
-                names = [names[number] for number in range(len(names))]
-        elif path.name.lower() in ("classes.txt", "obj.names", "labels.txt"):
-            names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        if isinstance(names, list) and names:
-            several[tuple(map(str, names))] = path
-    if not several:
-        raise UsageError(
-            f"source={source} has YOLO labels but no class names: add a data.yaml with names: [first, second]"
-        )
-    if len(several) > 1:
-        named = listed([str(path) for path in several.values()])
-        raise UsageError(f"{named} name different classes: leave only the right one")
-    return list(next(iter(several)))

@@ -1,7 +1,7 @@
 """Colours the owner map of a scene.
 
 Shape legend:
-    N shapes in drawing order, G groups of them, S side of the picture in pixels.
+    N shapes in drawing order, Q groups of them, S side of the picture in pixels.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def paint(rng: np.random.Generator, scene: Scene, owner_SS: np.ndarray) -> np.nd
     size = len(owner_SS)
     background = _background(rng, size)
     # Of three shades each group takes the one that stands out most from what one of its shapes lies on.
-    member_G = np.zeros(scene.groups_N.max() + 1, dtype=np.int64)
-    member_G[scene.groups_N] = np.arange(len(scene.groups_N))
-    x_G, y_G = scene.centers_N2[member_G].astype(np.int64).clip(0, size - 1).T
-    typical_G13 = _COLORS[scene.labels_N[member_G], None]
-    choices_G33 = typical_G13 + rng.integers(-35, 36, (len(member_G), 3, 3), dtype=np.int16)
-    contrast_G3 = np.abs(choices_G33 - background[y_G, x_G, None]).sum(axis=2)
-    color_G3 = choices_G33[np.arange(len(member_G)), contrast_G3.argmax(axis=1)]
-    color_N3 = color_G3[scene.groups_N] + rng.integers(-18, 19, (len(scene.groups_N), 3), dtype=np.int16)
+    member_Q = np.zeros(scene.groups_N.max() + 1, dtype=np.int64)
+    member_Q[scene.groups_N] = np.arange(len(scene.groups_N))
+    x_Q, y_Q = scene.centers_N2[member_Q].astype(np.int64).clip(0, size - 1).T
+    typical_Q13 = _COLORS[scene.labels_N[member_Q], None]
+    choices_Q33 = typical_Q13 + rng.integers(-35, 36, (len(member_Q), 3, 3), dtype=np.int16)
+    contrast_Q3 = np.abs(choices_Q33 - background[y_Q, x_Q, None]).sum(axis=2)
+    color_Q3 = choices_Q33[np.arange(len(member_Q)), contrast_Q3.argmax(axis=1)]
+    color_N3 = color_Q3[scene.groups_N] + rng.integers(-18, 19, (len(scene.groups_N), 3), dtype=np.int16)
     # Stripes and shading: one wave over the picture, of another strength on every shape.
     direction, period = rng.random() * 2 * np.pi, size * 0.03 * 20 ** rng.random()
     steps = np.arange(size) * (len(_WAVE) / period)

@@ -4,7 +4,7 @@ A scene is planned first and drawn into an owner map, which says for every pixel
 and colours (painting.py) both follow from that map, so the truth of a validation set needs no colours.
 
 Shape legend:
-    N planned shapes in drawing order, G groups of them, V outline vertices, S side of the picture in pixels.
+    N planned shapes in drawing order, Q groups of them, V outline vertices, S side of the picture in pixels.
 """
 
 from __future__ import annotations

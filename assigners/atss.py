@@ -11,7 +11,8 @@ from torch import Tensor
 from .core.anchors import anchors, best_anchor
 from .core.boxes import iou, usable
 from .core.nearest import nearest_points
-from .core.pairs import Pairs, assignment, best_per_cell, exact, predicted
+from .core.pairs import Pairs, assignment, exact, predicted
+from .core.ranking import best_per_cell
 from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
 
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from .core.boxes import iou, take
 from .core.dynamic_k import background_cost, cheapest, foreground
-from .core.pairs import assignment, exact, points_inside, predicted, settle_among_all
+from .core.pairs import assignment, exact, points_inside, predicted
+from .core.ranking import settle_among_all
 from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
 from .simota import LOG_FLOOR
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from .core.boxes import giou, iou, take
-from .core.pairs import Pairs, assignment, best_per_cell, counts, exact, points_inside, predicted
+from .core.pairs import Pairs, assignment, exact, points_inside, predicted
+from .core.ranking import best_per_cell, counts
 from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
 
 SMALLEST = 1e-12

@@ -5,11 +5,15 @@ Shape legend: P points of L levels, G truths, M candidate pairs, K positives.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
+from torch import Tensor
 
 from .core.boxes import area, take
-from .core.pairs import assignment, best_per_cell, exact
+from .core.pairs import assignment, exact
 from .core.quality import central_pairs
+from .core.ranking import best_per_cell
 from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
 
 
@@ -42,10 +46,7 @@ class FCOS(Assigner):
         center_M2, box_M4 = take(grid.centers_P2, pairs.point_M), take(boxes_G4, pairs.truth_M)
         distance_M = torch.cat((center_M2 - box_M4[:, :2], box_M4[:, 2:] - center_M2), 1).amax(1)
         # 3. Positive is what its level is made for; both limits are included.
-        strides = grid.strides
-        lower = [self.reach * max((s for s in strides if s < own), default=0) for own in strides]
-        upper = [self.reach * own if own < max(strides) else torch.inf for own in strides]
-        lower_L, upper_L = (torch.tensor(limits, device=distance_M.device) for limits in (lower, upper))
+        lower_L, upper_L = _limits(grid.strides, self.reach, str(distance_M.device))
         level_M = torch.searchsorted(grid.start_L, pairs.point_M, right=True) - 1
         row_K = ((distance_M >= lower_L[level_M]) & (distance_M <= upper_L[level_M])).nonzero().squeeze(1)
         # 4. A contested point goes to the smallest truth.
@@ -54,3 +55,12 @@ class FCOS(Assigner):
         # 5. Target.
         one_K = torch.ones_like(row_K, dtype=torch.float32)
         return assignment(pairs[row_K], truth, one_K, one_K)
+
+
+@lru_cache(maxsize=16)
+def _limits(strides: tuple[int, ...], reach: float, device: str) -> Tensor:
+    """The least and the largest distance of each level, (2, L)."""
+    lower = [reach * max((s for s in strides if s < own), default=0) for own in strides]
+    upper = [reach * own if own < max(strides) else torch.inf for own in strides]
+    with torch.inference_mode(False):
+        return torch.tensor((lower, upper), device=device)

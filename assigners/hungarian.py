@@ -58,7 +58,7 @@ class Hungarian(Assigner):
         p_M, boxes_M4 = predicted(pairs, cell_M, predictions, truth)
         truth_M4 = take(boxes_G4, pairs.truth_M)
         # In corners: centre and size of a box are sums and differences of them.
-        difference_M4 = (boxes_M4 - truth_M4) / boxes_M4.new_tensor([grid.width, grid.height] * 2)
+        difference_M4 = (boxes_M4 - truth_M4) / grid.extent_4
         low_M2, high_M2 = difference_M4[:, :2], difference_M4[:, 2:]
         l1_M = ((low_M2 + high_M2).abs() * 0.5 + (high_M2 - low_M2).abs()).sum(1)
         cost_M = self.l1_weight * l1_M - self.class_weight * p_M - self.giou_weight * giou(boxes_M4, truth_M4)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from .core.anchors import anchors, best_anchor
 from .core.boxes import iou, take, usable
-from .core.pairs import Pairs, assignment, best_per_cell, exact, points_within
+from .core.pairs import Pairs, assignment, exact, points_within
+from .core.ranking import best_per_cell
 from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
 
 FORCED = 2.0  # added to an IoU, so that a truth's best anchor beats every other claim to its point

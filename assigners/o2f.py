@@ -8,8 +8,9 @@ from __future__ import annotations
 import torch
 
 from .core.boxes import iou, take
-from .core.pairs import ONE, assignment, best_per_cell, exact, predicted, ranked, within_first
+from .core.pairs import assignment, exact, predicted
 from .core.quality import central_pairs, quality
+from .core.ranking import ONE, best_per_cell, ranked, within_first
 from .core.soft_labels import one_to_few_labels, soft_target
 from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
 

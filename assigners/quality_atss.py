@@ -11,8 +11,9 @@ from torch import Tensor
 
 from .core.boxes import iou, take, usable
 from .core.overlaps import blocks_of, overlapping
-from .core.pairs import Pairs, assignment, best_per_cell, exact, probability, top_per_truth
+from .core.pairs import Pairs, assignment, exact, probability
 from .core.quality import quality
+from .core.ranking import best_per_cell, counts, top_per_truth
 from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
 
 
@@ -67,26 +68,26 @@ class QualityATSS(Assigner):
             q_HS = quality(probability(predictions.scores_BPC[at]), iou_HS, self.alpha)
             row_M, column_M = ((iou_HS > 0) & (q_HS > 0)).nonzero().unbind(1)
             part = truth_H[row_M], point_HS[row_M, column_M], q_HS[row_M, column_M]
-            truth_M, point_M, q_M = self._best(grid, *part)
+            truth_M, point_M, q_M = self._best(grid, len(truth), *part)
             truths.append(truth_M)
             points.append(point_M)
             values.append(q_M)
         # Once more, since the blocks of a truth may come in several parts.
-        truth_M, point_M, q_M = self._best(grid, torch.cat(truths), torch.cat(points), torch.cat(values))
+        parts = torch.cat(truths), torch.cat(points), torch.cat(values)
+        truth_M, point_M, q_M = self._best(grid, len(truth), *parts)
         order_M = (truth_M * len(grid) + point_M).argsort()
         return Pairs(truth_M[order_M], point_M[order_M]), q_M[order_M]
 
     def _best(
-        self, grid: PointGrid, truth_M: Tensor, point_M: Tensor, q_M: Tensor
+        self, grid: PointGrid, count: int, truth_M: Tensor, point_M: Tensor, q_M: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The best `topk` of each truth and level."""
+        """The best `topk` of each of `count` truths and each level."""
         # Ties go to the lower point, but blocks are not in the order of points.
         order_M = (truth_M * len(grid) + point_M).argsort()
         truth_M, point_M, q_M = truth_M[order_M], point_M[order_M], q_M[order_M]
         level_M = torch.bucketize(point_M, grid.start_L, right=True) - 1
         parts = Pairs(truth_M * len(grid.strides) + level_M, point_M)
-        groups = (int(truth_M.max()) + 1 if len(truth_M) else 0) * len(grid.strides)
-        best_M = top_per_truth(parts, q_M, self.topk, groups)
+        best_M = top_per_truth(parts, q_M, self.topk, count * len(grid.strides))
         return truth_M[best_M], point_M[best_M], q_M[best_M]
 
 
@@ -95,7 +96,7 @@ def _threshold(truth_M: Tensor, q_M: Tensor, count: int, truths: int) -> Tensor:
     # float64, so that candidates of one quality reach their own mean.
     zero_G = torch.zeros(truths, dtype=torch.float64, device=q_M.device)
     mean_G = zero_G.scatter_add(0, truth_M, q_M.double()) / count
-    given_G = torch.bincount(truth_M, minlength=truths)
+    given_G = counts(truth_M, truths)
     square_G = zero_G.scatter_add(0, truth_M, (q_M.double() - mean_G[truth_M]) ** 2)
     square_G = square_G + (count - given_G) * mean_G**2
     return mean_G + (square_G / max(1, count - 1)).sqrt()

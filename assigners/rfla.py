@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from .core.boxes import take, usable
-from .core.pairs import Pairs, assignment, best_per_cell, exact, points_within, top_per_truth
+from .core.pairs import Pairs, assignment, exact, points_within
+from .core.ranking import best_per_cell, top_per_truth
 from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
 
 # Side in pixels of the theoretical receptive field of a point of ResNet-50 with FPN, by stride.

@@ -10,15 +10,8 @@ from torch import Tensor
 
 from .core.boxes import giou, iou, take
 from .core.dynamic_k import background_cost, cheapest, foreground
-from .core.pairs import (
-    Pairs,
-    assignment,
-    corners,
-    exact,
-    points_above,
-    predicted,
-    settle_among_all,
-)
+from .core.pairs import Pairs, assignment, corners, exact, points_above, predicted
+from .core.ranking import settle_among_all
 from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
 
 PENALTY = 1e5  # far above any real cost, yet small enough that float32 keeps the order of costs beneath it

@@ -11,16 +11,11 @@ from torch import Tensor
 from .core.boxes import iou, power, take
 from .core.minimum import fill_up
 from .core.overlaps import MARGIN, OVERLAP, blocks_of, overlapping
-from .core.pairs import (
+from .core.pairs import Pairs, assignment, exact, points_within, predicted, probability
+from .core.ranking import (
     ONE,
-    Pairs,
-    assignment,
     best_per_cell,
-    exact,
     kth_at_least,
-    points_within,
-    predicted,
-    probability,
     rank_key,
     ranked,
     settle_among_all,

@@ -199,9 +199,12 @@ class _Batches:
         """DataLoader calls this with what its batch sampler gives."""
         samples = [self._dataset[index] for index in request.own]
         if request.side:
-            return collate([squared(sample, request.side) for sample in samples], self._multiple)
-        shapes = (self._dataset.planned(index).image.shape for index in request.beside)
-        return collate(samples, self._multiple, [(shape[1], shape[2]) for shape in shapes])
+            batch = collate([squared(sample, request.side) for sample in samples], self._multiple)
+        else:
+            shapes = (self._dataset.planned(index).image.shape for index in request.beside)
+            batch = collate(samples, self._multiple, [(shape[1], shape[2]) for shape in shapes])
+        batch.truth.check_labels(len(self._dataset.class_names))
+        return batch
 
 
 def _same(batch: Any) -> Any:

@@ -107,11 +107,11 @@ class Criterion:
             "centerness": centerness_K,
             "weight": assignment.weight_K,
         }[self.box_weight]
-        count = centerness_K.new_tensor(float(len(assignment)))
+        count = centerness_K.new_full((), len(assignment))
         cls_count = {
             "positives": count,
             "scores": assignment.score_K.sum(),
-            "truths": count.new_tensor(float(len(truth))),
+            "truths": centerness_K.new_full((), len(truth)),
         }[self.normalizer]
         counts = _mean_over_ranks(torch.stack((cls_count, weight_K.sum(), count))).clamp(min=1.0)
 

@@ -67,11 +67,12 @@ def moving_average(model: nn.Module, decay: float) -> AveragedModel:
 
     @torch.no_grad()
     def average(averaged: Tensors, current: Tensors, updates: Tensor | int) -> None:
-        n = float(updates)
+        n = float(result.n_averaged)  # that one stays on the CPU; `updates` is its copy on the device
         share = 1 - min(decay, (1 + n) / (10 + n))
         if averaged[0].is_floating_point():
             torch._foreach_lerp_(averaged, current, share)
         else:
             torch._foreach_copy_(averaged, current)
 
-    return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+    result = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+    return result

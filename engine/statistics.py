@@ -6,9 +6,9 @@ Shape legend: G truths of a batch, K positives.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from assigners.core.boxes import area
+from assigners.core.ranking import counts
 from assigners.core.types import Assignment, GroundTruth
 from engine.distributed import sum_over_ranks
 
@@ -25,18 +25,16 @@ class AssignmentStatistics:
         self._starved = torch.zeros(3, device=device)
         self._positives = torch.zeros((), device=device)
         self._score = torch.zeros((), device=device)
+        self._edges = torch.tensor(EDGES, device=device)
 
     def update(self, assignment: Assignment, truth: GroundTruth) -> None:
         """Counts one batch."""
-        positives_G = torch.bincount(assignment.truth_K, minlength=len(truth))
-        bucket_G = torch.bucketize(area(truth.boxes_G4), self._edges(truth.boxes_G4))
-        self._truths += torch.bincount(bucket_G, minlength=3)
-        self._starved += torch.bincount(bucket_G, weights=(positives_G == 0).float(), minlength=3)
+        starved_G = counts(assignment.truth_K, len(truth)) == 0
+        bucket_G = torch.bucketize(area(truth.boxes_G4), self._edges)
+        self._truths += counts(bucket_G, 3)
+        self._starved.scatter_add_(0, bucket_G, starved_G.float())
         self._positives += len(assignment)
         self._score += assignment.score_K.sum()
-
-    def _edges(self, like: Tensor) -> Tensor:
-        return torch.tensor(EDGES, device=like.device)
 
     def read(self) -> dict[str, float]:
         """The shares of all ranks since the last read, which also starts the count anew (collective)."""

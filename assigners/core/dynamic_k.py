@@ -14,7 +14,8 @@ from torch import Tensor
 
 from .boxes import iou
 from .overlaps import blocks_of, overlapping
-from .pairs import Pairs, kth_at_least, probability, rank_key, rank_within, ranked, within_first
+from .pairs import Pairs, probability
+from .ranking import kth_at_least, rank_key, rank_within, ranked, within_first
 from .types import GroundTruth, Predictions
 
 SLICE, SLICES = 2**11, 3  # points whose classes are summed at once, at least, and into how many parts at most

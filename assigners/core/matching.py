@@ -14,7 +14,8 @@ from heapq import heappop, heappush
 import torch
 from torch import Tensor
 
-from .pairs import Pairs, best_per_cell, counts, top_per_truth
+from .pairs import Pairs
+from .ranking import best_per_cell, counts, top_per_truth
 
 MISSED = -1.0  # what a truth without a point counts
 

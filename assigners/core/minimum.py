@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .pairs import Pairs, best_per_cell, counts, top_per_truth
+from .pairs import Pairs
+from .ranking import best_per_cell, counts, top_per_truth
 
 
 def fill_up(

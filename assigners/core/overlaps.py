@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from .boxes import area, take
-from .pairs import rank_within
+from .ranking import rank_within
 from .types import GroundTruth, Predictions
 
 BLOCK = 16  # boxes

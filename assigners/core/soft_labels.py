@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .pairs import first_best
+from .ranking import first_best
 
 
 def soft_target(t_max: float, t_min: float, progress: float) -> float:

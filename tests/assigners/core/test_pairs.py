@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from assigners.core.boxes import power
-from assigners.core.pairs import Pairs, best_per_cell, rank_within, top_per_truth
+from assigners.core.pairs import Pairs
+from assigners.core.ranking import best_per_cell, rank_within, top_per_truth
 
 # Few values, so that ties are common; far apart, so that a histogram's first and last bar both fill.
 VALUES = (-1.0, -0.0, 0.0, 1e-38, 1e-9, 0.1, 0.10000001, 0.5, 0.50000006, 1.0, 3.4e38)

@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torch.nn.functional import cross_entropy, softplus
-from torchvision.ops import generalized_box_iou_loss
+
+GIOU_EPS = 1e-7
 
 
 class ClassificationLoss(Protocol):
@@ -138,8 +139,23 @@ class Matchability:
 
 
 def giou_loss(boxes_K4: Tensor, targets_K4: Tensor) -> Tensor:
-    """1 - generalised IoU of each pair of boxes xyxy (arXiv 1902.09630), (K,) in [0, 2]."""
-    return generalized_box_iou_loss(boxes_K4, targets_K4, reduction="none")
+    """1 - generalised IoU of each pair of boxes xyxy (arXiv 1902.09630), (K,) in [0, 2].
+
+    The numbers of torchvision's loss, whose boolean indexing makes the host wait for a GPU.
+    """
+    low_K2 = torch.maximum(boxes_K4[:, :2], targets_K4[:, :2])
+    side_K2 = torch.minimum(boxes_K4[:, 2:], targets_K4[:, 2:]) - low_K2
+    # Not clamped sides: where the boxes miss each other no side has a gradient.
+    inter_K = torch.where((side_K2 > 0).all(1), _product(side_K2), 0.0)
+    area_K = _product(boxes_K4[:, 2:] - boxes_K4[:, :2]) + _product(targets_K4[:, 2:] - targets_K4[:, :2])
+    union_K = area_K - inter_K
+    hull_low_K2 = torch.minimum(boxes_K4[:, :2], targets_K4[:, :2])
+    hull_K = _product(torch.maximum(boxes_K4[:, 2:], targets_K4[:, 2:]) - hull_low_K2)
+    return 1 - (inter_K / (union_K + GIOU_EPS) - (hull_K - union_K) / (hull_K + GIOU_EPS))
+
+
+def _product(side_K2: Tensor) -> Tensor:
+    return side_K2[:, 0] * side_K2[:, 1]  # the gradient of torch's prod asks whether there are zeros
 
 
 def distribution_focal_loss(logits_K4E: Tensor, distances_K4: Tensor) -> Tensor:

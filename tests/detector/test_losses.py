@@ -1,10 +1,12 @@
 """The losses against their plain formulas in float64."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor
+from torchvision.ops import generalized_box_iou_loss
 
 from detector.losses import (
     ClassificationLoss,
@@ -153,3 +155,18 @@ def test_distribution_focal_loss_is_least_where_the_mean_is_the_distance() -> No
         optimizer.step()
     mean = (logits.detach().softmax(-1) * torch.arange(8.0)).sum(-1)
     torch.testing.assert_close(mean, distances, rtol=0, atol=0.02)
+
+
+def test_giou_loss_has_the_numbers_and_gradients_of_torchvision() -> None:
+    generator = torch.Generator().manual_seed(0)
+    corner_K2 = torch.randint(0, 40, (2, 500, 2), generator=generator).float()
+    boxes_2K4 = torch.cat(
+        (corner_K2, corner_K2 + torch.randint(0, 30, corner_K2.shape, generator=generator)), 2
+    )
+    found = []
+    for loss in (giou_loss, partial(generalized_box_iou_loss, reduction="none")):
+        boxes_K4 = boxes_2K4[0].clone().requires_grad_()
+        value_K = loss(boxes_K4, boxes_2K4[1])
+        value_K.sum().backward()
+        found.append((value_K.detach(), boxes_K4.grad))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-6, atol=1e-6)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from engine import distributed
+from errors import UsageError
 
 
 class LossWindow:
@@ -42,3 +43,18 @@ class LossWindow:
 def is_lost(means: Mapping[str, float]) -> bool:
     """Whether some loss is no longer a number, and so the weights are not."""
     return not math.isfinite(sum(means.values()))
+
+
+def sound_means(window: LossWindow, step: int) -> dict[str, float]:
+    """The means of a window (collective). Where they are lost, the run ends before its weights are saved.
+
+    Raises:
+        UsageError: at this step some loss of the window is no longer a number.
+    """
+    means = window.means()
+    if is_lost(means):
+        error = (
+            f"the loss is {sum(means.values())} at step {step}: lower schedule.lr or set schedule.clip_norm"
+        )
+        distributed.end(UsageError(f"{error}; a checkpoint from before is kept"))
+    return means

@@ -23,7 +23,7 @@ from engine.config import check
 from engine.evaluator import Evaluation
 from engine.interruption import Interruption
 from engine.lock import locked
-from engine.loss_window import LossWindow, is_lost
+from engine.loss_window import LossWindow, sound_means
 from engine.metrics import evaluation_row
 from engine.parts import build_parts
 from engine.pictures import draw_predictions
@@ -91,7 +91,8 @@ class Trainer:
         network = TrainedPredictors(self.state.model, list(names))
         self.network = distributed.parallel(network, self.parts.device, self.config.speed.static_graph)
         epochs, evaluation = self.config.schedule.epochs, None
-        with self._tracker() as tracker, self.interruption:
+        place = self.state.step, self.state.evaluated
+        with open_tracker(self.directory.path, self.config, *place) as tracker, self.interruption:
             while True:
                 # First, since a run may have been cut between an epoch and its evaluation, or within that.
                 if self._evaluation_is_due():
@@ -104,9 +105,6 @@ class Trainer:
                 self._save()
             assert evaluation is not None  # the last epoch is evaluated, once more if its result is not there
             return self._finish(evaluation, tracker)
-
-    def _tracker(self) -> Tracker:
-        return open_tracker(self.directory.path, self.config, self.state.step, self.state.evaluated)
 
     def _evaluation_is_due(self) -> bool:
         epoch = self.state.epoch
@@ -137,7 +135,7 @@ class Trainer:
                 seconds["step"] += now - started
                 waiting = now
                 if self.state.batch % LOG_EVERY == 0 or self.state.batch == length:
-                    values = self._numbers(self._mean_losses(), seconds, done)
+                    values = self._numbers(sound_means(self.losses, self.state.step), seconds, done)
                     self.losses.clear()
                     tracker.log(self.state.step, values)
                     bar.show(f"loss {values['train/loss']:.3f}  lr {values['train/lr']:.1e}")
@@ -145,7 +143,7 @@ class Trainer:
                 if self._may_stop(length):
                     asked, due = distributed.any_rank(self.interruption.asked, now - saved > SAVE_EVERY)
                     if asked or due:
-                        self._mean_losses()
+                        sound_means(self.losses, self.state.step)
                         self._save()
                         saved = now
                     if asked:
@@ -181,15 +179,6 @@ class Trainer:
         if complete:
             self.state.update()
         return losses
-
-    def _mean_losses(self) -> dict[str, float]:
-        """The losses since the last line of the log (collective). Lost weights end the run unsaved."""
-        means = self.losses.means()
-        if is_lost(means):
-            error = f"the loss is {sum(means.values())} at step {self.state.step}: lower schedule.lr "
-            error += f"(now {self.config.schedule.lr}) or set schedule.clip_norm; "
-            distributed.end(UsageError(error + "a checkpoint from before is kept"))
-        return means
 
     def _numbers(self, losses: dict[str, float], seconds: dict[str, float], done: float) -> dict[str, Any]:
         values = {f"train/{name}_loss": loss for name, loss in losses.items()}

@@ -14,7 +14,7 @@ import pytest
 from tests.helpers.tiny_run import ROOT, TINY_RUN
 
 FILES = ("assigners/mine.py", "configs/assigner/mine.yaml", "tests/assigners/test_mine.py")
-COPIED = ("assigners", "configs", "data", "detector", "engine", "evaluation", "tests")
+COPIED = ("assigners", "configs", "data", "detector", "engine", "evaluation", "inference", "tests")
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = tmp_path_factory.mktemp("contributing")
     for name in COPIED:
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("train.py", "errors.py", "pyproject.toml"):
+    for name in ("train.py", "errors.py", "command_line.py", "pyproject.toml"):
         shutil.copy(ROOT / name, copy / name)
     blocks = re.findall(r"```(?:python|yaml)\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
     assert len(blocks) == len(FILES)

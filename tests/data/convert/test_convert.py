@@ -17,6 +17,7 @@ from data.convert.__main__ import main
 from data.convert.boxes import sv
 
 FORMATS = ("yolo", "voc", "labelme", "createml")
+EMPTY_COCO = '{"images": [], "annotations": [], "categories": []}'
 
 
 def content(root: Path, split: str) -> dict[str, Any]:
@@ -232,9 +233,9 @@ def test_what_is_left_out_is_named(coco: Path, tmp_path: Path, capsys: pytest.Ca
         (lambda s: shutil.rmtree(s), [], "is no folder"),
         (lambda s: (s / "train/labels/a.json").write_text('{"shapes": []}'), [], "format=yolo"),
         (
-            lambda s: (s / "a.json").write_text('{"images": [], "annotations": [], "categories": []}'),
+            lambda s: (s / "a.json").write_text(EMPTY_COCO),
             [],
-            "in COCO's format already: python train.py data=coco",
+            "COCO's format already: python train.py data=coco",
         ),
         (lambda s: None, ["format=voc"], "no labels that are known"),
         (lambda s: None, ["classes=[car]"], "lacks toothbrush, train"),

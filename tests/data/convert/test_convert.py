@@ -232,11 +232,7 @@ def test_what_is_left_out_is_named(coco: Path, tmp_path: Path, capsys: pytest.Ca
         (lambda s: [shutil.rmtree(p) for p in s.glob("*/images")], [], "holds no image"),
         (lambda s: shutil.rmtree(s), [], "is no folder"),
         (lambda s: (s / "train/labels/a.json").write_text('{"shapes": []}'), [], "format=yolo"),
-        (
-            lambda s: (s / "a.json").write_text(EMPTY_COCO),
-            [],
-            "COCO's format already: python train.py data=coco",
-        ),
+        (lambda s: (s / "a.json").write_text(EMPTY_COCO), [], "already: python train.py data=coco"),
         (lambda s: None, ["format=voc"], "no labels that are known"),
         (lambda s: None, ["classes=[car]"], "lacks toothbrush, train"),
         (lambda s: (s.parent / "out").write_text("x"), [], "is there already"),

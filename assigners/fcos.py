@@ -22,7 +22,7 @@ class FCOS(Assigner):
 
     Args:
         center_radius: half side of the centre square in strides; None takes all points inside the truth.
-        reach: a level answers for truths whose farthest side is up to `reach` x stride away from the point,
+        reach: a level is for truths whose farthest side is at most `reach` x stride away from the point,
             and farther than the level below it can reach; the first level has no lower limit and the last
             no upper one. 8 gives the paper's 64, 128, 256 and 512 px for strides 8 to 128.
     """

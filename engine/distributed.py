@@ -1,7 +1,8 @@
 """Several processes, one per GPU, started by torchrun: who this one is, and what all of them agree on.
 
 Each process runs the whole program on its share of every batch. Without torchrun there is one process and no
-group, and everything here does nothing. "Collective" means that all ranks must come by, in the same order.
+group, and everything here does nothing. "Collective" means that every rank must make the call, and all in the
+same order.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ def sum_over_ranks(values: Tensor) -> Tensor:
 def agreed() -> Iterator[None]:
     """For work that may fail on one rank: its UsageError then ends all (collective, at the end).
 
-    There must be no collective within, since a rank that failed would not come by.
+    There must be no collective call within, since a rank that failed would not make it.
     """
     if ranks() == 1:
         yield

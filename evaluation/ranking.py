@@ -32,7 +32,7 @@ def ranking(truth: Truth, rows_D7: Floats, found: Overlaps | None = None) -> dic
     found = overlaps(truth, rows_D7) if found is None else found
     if not len(found.detection_M):
         return None
-    # Pairs come by score, then IoU: the first one of a detection is with the object that it belongs to.
+    # Pairs are sorted by score, then IoU: the first pair of a detection names the object that it matches.
     owner = np.flatnonzero(np.diff(found.detection_M, prepend=-1) != 0)
     object_M, score_M = found.object_M[owner], rows_D7[found.detection_M[owner], 5]
     by_object = np.argsort(object_M, kind="stable")

@@ -1,11 +1,11 @@
-"""What all assigners share: candidate pairs, top-k per truth, one truth per point.
+"""What all assigners share: candidate pairs, what is predicted for them, and the assignment made of them.
 
 A point can be positive only for a truth that it lies in or near, and the points form regular grids, so the
 candidates are index ranges: the cost of listing them grows with their number, not with truths x points.
 
 Shape legend:
     B images, P points of all L levels, G truths of the batch, M candidate pairs (truth, point), sorted by
-    truth and then by point; N some rows of the M; K chosen rows of the M; H bars of a histogram.
+    truth and then by point; N rectangles (truth, level), S their rows of cells; K chosen rows of the M.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ def _expand(grid: PointGrid, first_GL2: Tensor, count_GL2: Tensor) -> Pairs:
     totals_2 = torch.stack((rows_GL, rows_GL * columns_GL)).sum((1, 2))
     rows, points = totals_2.tolist()  # both sizes in one read
     rectangle_S = torch.repeat_interleave(rows_GL.flatten(), output_size=rows)
-    table_R3 = torch.stack((point_GL, width_GL, columns_GL), -1).flatten(0, 1)
-    point_S, width_S, columns_S = table_R3.index_select(0, rectangle_S).unbind(1)
+    table_N3 = torch.stack((point_GL, width_GL, columns_GL), -1).flatten(0, 1)
+    point_S, width_S, columns_S = table_N3.index_select(0, rectangle_S).unbind(1)
     shift_S = torch.addcmul(point_S, width_S, torch.arange(rows, device=device)).add_(columns_S)
     shift_S -= columns_S.cumsum(0)
     row_M = torch.repeat_interleave(columns_S, output_size=points)

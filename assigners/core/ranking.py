@@ -1,7 +1,7 @@
 """The best pairs of each truth, and one truth per point.
 
 Shape legend: G truths, P cells of the batch (image x P + point), M candidate pairs (truth, point), sorted by
-truth and then by point; N and R some rows of the M; K chosen rows; H bars of a histogram.
+truth and then by point; N and Q some rows of the M; K chosen rows; H bars of a histogram.
 """
 
 from __future__ import annotations
@@ -150,5 +150,5 @@ def settle_among_all(cell_M: Tensor, row_N: Tensor, claims_N: Tensor, value_M: T
     contested_P = cell_N.new_zeros(cells).scatter_add_(0, cell_N, claims_N.long()) > 1
     rivals_M = contested_P.index_select(0, cell_M)
     rivals_M.index_copy_(0, row_N, claims_N | contested_P.index_select(0, cell_N))
-    row_R = rivals_M.nonzero().squeeze(1)
-    return row_R[best_per_cell(cell_M[row_R], value_M[row_R], cells)]
+    row_Q = rivals_M.nonzero().squeeze(1)
+    return row_Q[best_per_cell(cell_M[row_Q], value_M[row_Q], cells)]

@@ -21,13 +21,14 @@ import torch
 from detector.decode import decode
 from detector.detector import Detector, build_detector
 from detector.select import nms, topk
+from detector.shared import read_shared
 from errors import UsageError
 from inference.predictor import Predictor, Raw
 from inference.record import Record, read_record
 
 
 def load(path: str | Path, device: torch.device | str = "auto") -> Predictor:
-    """The detector of a checkpoint (last.pt or best.pt of a run), ready to predict.
+    """The detector of a checkpoint (last.pt or best.pt of a run) or of a folder that tools.share wrote.
 
     Args:
         device: "auto" is the GPU where there is one.
@@ -54,6 +55,17 @@ def read_checkpoint(path: Path) -> tuple[Detector, Record]:
     Raises:
         UsageError: as `load`.
     """
+    state = read_shared(path) if path.is_dir() else read_state(path)
+    record = read_record(state["record"], path)
+    return build_network(state["network"], record, state["weights"], path), record
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """The entries of a checkpoint that has the preprocessing record.
+
+    Raises:
+        UsageError: as `load`.
+    """
     if not path.is_file():
         raise UsageError(f"no checkpoint at {path}: give the last.pt or best.pt of a run")
     if path.stat().st_size == 0:
@@ -70,8 +82,7 @@ def read_checkpoint(path: Path) -> tuple[Detector, Record]:
             f"{path} has no preprocessing record, it is of an older version: "
             f"python -m tools.record checkpoint={path} adds it"
         )
-    record = read_record(state["record"], path)
-    return build_network(state["network"], record, state["weights"], path), record
+    return state
 
 
 def build_network(about: dict[str, Any], record: Record, weights: dict[str, Any], path: Path) -> Detector:

@@ -1,0 +1,1 @@
+"""Makes a finished run a folder that others can load."""

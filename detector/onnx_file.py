@@ -92,9 +92,13 @@ def example(record: Record) -> tuple[Tensor, Tensor]:
     return torch.zeros(2, 3, height, width, dtype=torch.uint8), torch.tensor([[height, width]] * 2)
 
 
-def dynamic_sizes(record: Record) -> tuple[dict[int, Any], dict[int, Any]]:
-    """Which axes of the inputs vary: images, and rows and columns in multiples of the padding."""
-    rows, columns = (torch.export.Dim(name, min=1, max=256) for name in ("rows", "columns"))
+def dynamic_sizes(record: Record, least: int = 1) -> tuple[dict[int, Any], dict[int, Any]]:
+    """Which axes of the inputs vary: images, and rows and columns in multiples of the padding.
+
+    Args:
+        least: the smallest such multiple.
+    """
+    rows, columns = (torch.export.Dim(name, min=least, max=256) for name in ("rows", "columns"))
     batch, multiple = torch.export.Dim("batch", min=1), record.padding.multiple
     return {0: batch, 2: multiple * rows, 3: multiple * columns}, {0: batch}
 

@@ -24,7 +24,9 @@ def export_torch(network: Detector, record: Record, cut: str, path: Path) -> Non
     """
     if cut == "nms":
         raise UsageError("format=torch has no cut=nms: torchvision.ops.nms takes the boxes of cut=raw")
-    inputs, sizes = example(record)[:1], dynamic_sizes(record)[:1]
+    # A program is for maps of more than one row and column: torch.export takes an axis of 1 for another case.
+    least = max(network.strides) // record.padding.multiple + 1
+    inputs, sizes = example(record)[:1], dynamic_sizes(record, least)[:1]
     with torch.no_grad():
         program = torch.export.export(DetectionGraph(network, record, cut), inputs, dynamic_shapes=sizes)
     torch.export.save(program, path, extra_files={"record.json": record.json()})

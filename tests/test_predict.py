@@ -6,15 +6,19 @@ import csv
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from omegaconf import DictConfig
 from PIL import Image
 
 from data.shapes.dataset import ShapesDataset
+from engine.evaluate import evaluate_checkpoint
+from engine.setup import build_dataset
+from engine.trainer import train
 from errors import UsageError
 from inference.detecting import Options
 from inference.results import ids_of
@@ -22,7 +26,7 @@ from inference.sources import find
 from predict import main, open_model, predict
 from tests.helpers.exported import exported, trained
 from tests.helpers.same_rows import assert_same_rows
-from tests.helpers.tiny_run import ROOT
+from tests.helpers.tiny_run import ROOT, TINY_RUN
 
 # What remains importable where torch is not installed: these names are refused.
 WITHOUT_TORCH = """
@@ -108,6 +112,30 @@ def test_annotations_give_ids_and_order(pictures: Path, tmp_path: Path) -> None:
     (tmp_path / "truth.json").write_text(json.dumps({"images": [{"id": 1, "file_name": "else.png"}]}))
     with pytest.raises(UsageError, match="lists none of the 6 images"):
         predict(options)
+
+
+def test_rows_on_a_validation_folder_are_those_of_eval_py(
+    composed: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    config = composed(*TINY_RUN, "eval.score_threshold=0.001", f"runs_dir={tmp_path}/runs")
+    train(config)
+    run = tmp_path / "runs" / config.name
+    evaluate_checkpoint(composed(f"run={run}", "device=cpu", name="eval"))
+    validation = build_dataset(config.data, "val", config.seed)
+    truth = validation.coco_json()
+    (tmp_path / "val").mkdir()
+    for image, sample in zip(truth["images"], validation, strict=True):
+        image["file_name"] = f"{image['id']}.png"
+        Image.fromarray(sample.image.permute(1, 2, 0).numpy()).save(tmp_path / "val" / image["file_name"])
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    words = [f"source={tmp_path}/val", f"annotations={tmp_path}/truth.json", "score=0.001", "draw=false"]
+    for select, name in (("topk", "predictions.json"), ("nms", "predictions_nms.json")):
+        main([f"checkpoint={run}/last.pt", f"out={tmp_path}/{select}", f"select={select}", *words])
+        expected = json.loads((run / name).read_text())
+        assert len(expected) > 50
+        assert_same_rows(rows(tmp_path / select), expected)
+        order = [row["image_id"] for row in expected]
+        assert [row["image_id"] for row in rows(tmp_path / select)] == order
 
 
 def test_numbers_in_file_names_are_ids() -> None:

@@ -39,9 +39,13 @@ class Exported:
     file: Path
 
 
-@cache
 def exported(kind: str, cut: str, form: str = "onnx") -> Exported:
     """The exported file of a detector of KINDS."""
+    return _exported(kind, cut, form)
+
+
+@cache
+def _exported(kind: str, cut: str, form: str) -> Exported:
     checkpoint, network, record = trained(kind)
     file = checkpoint.with_name(f"{kind}_{cut}.{'onnx' if form == 'onnx' else 'pt2'}")
     export(Options(str(checkpoint), str(file), form, cut))

@@ -5,6 +5,8 @@ Shape legend: B images, P points, C classes, N detections of an image.
 
 from __future__ import annotations
 
+from typing import Any
+
 import onnx
 
 from inference.record import Selection
@@ -42,16 +44,23 @@ nms (float[B,P,4] boxes_in, float[B,P,C] scores_in)
 """
 
 
-def with_nms(model: onnx.ModelProto, selection: Selection) -> onnx.ModelProto:
-    """The model, whose outputs are "boxes" (B, P, 4) and "scores" (B, P, C), followed by NMS.
+def nms_model(selection: Selection, **versions: Any) -> onnx.ModelProto:
+    """NMS alone, from "boxes_in" (B, P, 4) and "scores_in" (B, P, C).
+
+    Args:
+        versions: of the operators and the format, as onnx.helper.make_model takes them.
 
     Returns:
         A model with the outputs boxes (B, N, 4), scores (B, N), best first, and labels (B, N); N is the
         limit, and scores are 0 where there are fewer detections.
     """
     text = NODES.format(limit=selection.limit, iou=selection.nms_iou)
-    nodes = onnx.parser.parse_graph(text)
-    behind = onnx.helper.make_model(nodes, opset_imports=model.opset_import, ir_version=model.ir_version)
+    return onnx.helper.make_model(onnx.parser.parse_graph(text), **versions)
+
+
+def with_nms(model: onnx.ModelProto, selection: Selection) -> onnx.ModelProto:
+    """The model, whose outputs are "boxes" (B, P, 4) and "scores" (B, P, C), followed by `nms_model`."""
+    behind = nms_model(selection, opset_imports=model.opset_import, ir_version=model.ir_version)
     # The names of the first part's outputs are those of the second part's.
     first = onnx.compose.add_prefix(model, "network.", rename_inputs=False)
     return onnx.compose.merge_models(

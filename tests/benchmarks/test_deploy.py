@@ -1,0 +1,90 @@
+"""The benchmark of the runtimes, tiny: each has its row, and what it times gives the same detections."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from benchmarks import deploy
+from detector.decode import decode
+from detector.onnx_nms import nms_model
+from detector.select import Detections, best_candidates, suppress
+from inference.record import Selection
+from tests.helpers.exported import batches, exported, trained
+from tests.helpers.parity import Agreement, compare
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    """Puts back the number of threads that a benchmark sets."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_row_for_each_runtime(tmp_path: Path, threads: None) -> None:
+    words = ["size=64", "threads=[1]", "candidates=[3,8]", "above=20", "repeats=1", f"out={tmp_path}"]
+    deploy.main([f"checkpoint={trained('centerness')[0]}", *words])
+    report = json.loads((tmp_path / "deploy.json").read_text())
+    runtimes = ["ONNX Runtime", *(["OpenVINO"] if find_spec("openvino") else [])]
+    assert [row["runtime"] for row in report["rows"]] == ["torch eager", *runtimes]
+    assert [list(row) for row in report["nms"]] == [["candidates", "torch", *runtimes]] * 2
+    assert all(row["topk"] > 0 and row["nms"] > 0 for row in report["rows"])
+    assert (tmp_path / "deploy.md").read_text().count("\n| ") == 4 + len(report["rows"]) + 2
+
+
+def test_without_openvino(tmp_path: Path, threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deploy, "find_spec", lambda name: None)
+    one, images_B3HW = exported("centerness", "topk"), batches(1)[0]
+    for name in ("topk", "nms"):
+        shutil.copy(one.file, tmp_path / f"{name}.onnx")
+    calls = deploy.runtimes(one.network, one.record, images_B3HW, tmp_path, 1)
+    assert {runtime for runtime, _ in calls} == {"torch eager", "ONNX Runtime"}
+    assert list(deploy.nms_rows(deploy.Options("", candidates=[3], repeats=1))[0])[1:] == [
+        "torch",
+        "ONNX Runtime",
+    ]
+
+
+def test_the_threshold_lets_so_many_candidates_pass() -> None:
+    _, network, record = trained("fcos")
+    images_B3HW = np.random.default_rng(0).integers(0, 256, (2, 3, 64, 64), dtype=np.uint8)
+    score = deploy.with_candidates(network, record, images_B3HW, 30).selection.score
+    with torch.no_grad():
+        scores_BPC = decode(network(torch.from_numpy(images_B3HW))).scores_BPC
+    assert int((scores_BPC > score).sum()) == 60
+
+
+def test_openvino_selects_what_the_checkpoint_does() -> None:
+    pytest.importorskip("openvino")
+    one = exported("centerness", "topk")
+    for images_B3HW in batches(1)[:2]:
+        size_B2 = np.array([images_B3HW.shape[2:]] * len(images_B3HW))
+        call, done = deploy.compiled(onnx.load(one.file), 1), Agreement()
+        inputs = {"images": images_B3HW, "sizes": size_B2}
+        compare(one.network, one.record, lambda _, c=call, i=inputs: tuple(c(i)), images_B3HW, done)
+        assert done.pairs > 20
+
+
+def test_nms_alone_keeps_what_torch_keeps() -> None:
+    import onnxruntime
+
+    selection = Selection("nms", 0.05, 1000, deploy.LIMIT, 0.2)
+    versions = {"opset_imports": [onnx.helper.make_opsetid("", deploy.OPSET)], "ir_version": 10}
+    model = nms_model(selection, **versions)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    grid, predictions = deploy.draw(1, 100)
+    found = best_candidates(predictions, grid)[0]
+    kept: Detections = suppress(found, 0.2)
+    boxes, scores, labels = session.run(None, deploy.as_points(found))
+    assert int((scores > 0).sum()) == len(kept) < len(found)
+    assert np.array_equal(labels[0, : len(kept)], kept.labels_N.numpy())
+    assert np.array_equal(boxes[0, : len(kept)], kept.boxes_N4.numpy())

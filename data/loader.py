@@ -20,7 +20,7 @@ from assigners.core.types import GroundTruth
 from data.sample import IGNORED, DetectionDataset, Sample
 from data.sampler import EpochSampler, Request
 from data.square import squared
-from data.worker import end_with_reader_only
+from data.worker import end_with_reader_only, signals_held
 
 Size = tuple[int, int]  # (height, width) in pixels
 
@@ -207,6 +207,14 @@ class _Batches:
         return batch
 
 
+class _Loader(DataLoader[Any]):
+    """DataLoader whose workers start with SIGINT and SIGTERM blocked in all their threads."""
+
+    def __iter__(self) -> Any:
+        with signals_held():
+            return super().__iter__()
+
+
 def _same(batch: Any) -> Any:
     return batch
 
@@ -216,7 +224,7 @@ def _loader(
 ) -> DataLoader[Any]:
     # DataLoader itself limits each worker to one torch thread. Its own generator keeps it from drawing from
     # the global one, which would make a continued run differ from an uninterrupted one.
-    return DataLoader(
+    return _Loader(
         _Batches(dataset, multiple),  # type: ignore[arg-type]  # a data set by its methods
         batch_sampler=requests,  # type: ignore[arg-type]  # a request stands for the indices of a batch
         num_workers=workers,

@@ -6,7 +6,6 @@ import json
 import os
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from data.coco import cached
 from data.coco.annotations import Annotations
 from data.coco.cached import annotations_of
 from data.coco.read import read_annotations
+from tests.helpers.counted import counted
 
 
 @pytest.fixture
@@ -78,23 +78,9 @@ def test_small_files_leave_no_trace(file: Path, tmp_path: Path, monkeypatch: pyt
     assert not (tmp_path / "cache").exists()
 
 
-def _counted(arguments: tuple[Path, Path, Path]) -> int:
-    """In a process of its own: reads, and leaves a line for each time that the file was parsed."""
-    file, folder, log = arguments
-    original = read_annotations
-
-    def reading(path: Path) -> Any:
-        with log.open("a") as lines:
-            lines.write("read\n")
-        return original(path)
-
-    cached.read_annotations = reading
-    return len(annotations_of(file, folder).ids_A)
-
-
 def test_several_processes_read_once(file: Path, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with get_context("fork").Pool(4) as pool:
-        counts = pool.map(_counted, [(file, tmp_path / "cache", log)] * 8, chunksize=2)
+    with get_context("forkserver").Pool(4) as pool:
+        counts = pool.map(counted, [(file, tmp_path / "cache", log)] * 8, chunksize=2)
     assert set(counts) == {len(read_annotations(file).ids_A)}
     assert log.read_text() == "read\n"

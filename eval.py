@@ -15,7 +15,7 @@ import hydra
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
-import engine.config  # noqa: F401  # makes the keys of configs/eval.yaml known to Hydra
+import engine.config.compose  # noqa: F401  # makes the keys of configs/eval.yaml known to Hydra
 from engine import distributed
 from engine.evaluate import evaluate_checkpoint
 from errors import UsageError

@@ -16,7 +16,7 @@ import hydra
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
-import engine.config  # noqa: F401  # makes the keys of configs/train.yaml known to Hydra
+import engine.config.compose  # noqa: F401  # makes the keys of configs/train.yaml known to Hydra
 from engine import distributed
 from engine.sweep import in_sweep, record_failure, record_result
 from engine.trainer import train

@@ -25,7 +25,7 @@ from benchmarks.cases import CLASSES, STRIDES, Case
 from detector.decode import decode
 from detector.detector import Detector
 from detector.scheduled_loss import Loss, build_criterion
-from engine.config import compose_config
+from engine.config.compose import compose_config
 from engine.setup import build_assigner, build_model
 
 

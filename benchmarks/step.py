@@ -32,7 +32,7 @@ from detector.decode import decode
 from detector.detector import Detector
 from detector.scheduled_loss import build_criterion
 from detector.select import nms, topk
-from engine.config import compose_config
+from engine.config.compose import compose_config
 from engine.setup import build_assigner, build_model
 from engine.state import State
 

@@ -12,14 +12,15 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from data.loader import eval_loader
-from engine import checkpoint, distributed
-from engine.config import ALL, check, replace_options
+from engine import distributed
+from engine.config.compose import ALL, check, replace_options
 from engine.evaluator import Evaluator
-from engine.lock import locked
-from engine.pictures import draw_predictions
-from engine.progress import ProgressBar
-from engine.report import print_result
-from engine.run import read_config, write_text
+from engine.log.pictures import draw_predictions
+from engine.log.progress import ProgressBar
+from engine.log.report import print_result
+from engine.run import checkpoint
+from engine.run.directory import read_config, write_text
+from engine.run.lock import locked
 from engine.setup import bf16, build_dataset, choose_device, trained_model
 from engine.trainer import metric
 from errors import UsageError

@@ -27,7 +27,7 @@ from detector.detector import Detector
 from detector.peaks import keep_peaks
 from detector.select import Detections, best_candidates, suppress
 from engine import distributed
-from engine.run import write_bytes, write_text
+from engine.run.directory import write_bytes, write_text
 from evaluation.coco_backends import LIMITS
 from evaluation.coco_metrics import evaluate
 from evaluation.results import SELECTIONS, encode, predictions_file

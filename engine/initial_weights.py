@@ -13,8 +13,8 @@ from pathlib import Path
 from torch import Tensor
 
 from detector.detector import Detector
-from engine import checkpoint
 from engine.predictors import ALONE
+from engine.run import checkpoint
 from errors import UsageError, listed
 
 # The convolutions of a head whose output channels are the classes: row i of their parameters is class i.

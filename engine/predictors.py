@@ -21,7 +21,7 @@ from data.loader import Batch
 from detector.decode import decode
 from detector.outputs import Outputs
 from detector.scheduled_loss import Loss, build_criterion
-from engine.statistics import AssignmentStatistics
+from engine.log.statistics import AssignmentStatistics
 from errors import UsageError
 
 ALONE = "head"  # the name of the only predictor of a config without `predictors`

@@ -15,8 +15,8 @@ from data.coco.dataset import CocoDataset
 from data.sample import DetectionDataset, Transform
 from data.shapes.dataset import ShapesDataset
 from detector.detector import Detector, build_detector
-from engine import checkpoint
 from engine.predictors import assigner_from, head_options
+from engine.run import checkpoint
 from errors import UsageError, listed
 
 

@@ -10,7 +10,8 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from detector.detector import Detector
-from engine import checkpoint, distributed
+from engine import distributed
+from engine.run import checkpoint
 from engine.schedule import build_optimizer, learning_rate_factor, moving_average
 from errors import UsageError
 

@@ -32,8 +32,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from engine import distributed
-from engine.report import show
-from engine.run import write_text
+from engine.log.report import show
+from engine.run.directory import write_text
 
 
 @dataclass(frozen=True)

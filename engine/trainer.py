@@ -18,21 +18,22 @@ from rich.console import Console
 
 from data.loader import Batch
 from detector.detector import TrainedPredictors
-from engine import checkpoint, distributed
-from engine.config import check
+from engine import distributed
+from engine.config.compose import check
 from engine.evaluator import Evaluation
-from engine.interruption import Interruption
-from engine.lock import locked
-from engine.loss_window import LossWindow, sound_means
-from engine.metrics import evaluation_row
+from engine.log.loss_window import LossWindow, sound_means
+from engine.log.metrics import evaluation_row
+from engine.log.pictures import draw_predictions
+from engine.log.progress import ProgressBar
+from engine.log.report import print_result, show
+from engine.log.tracking import Tracker, open_tracker
 from engine.parts import build_parts
-from engine.pictures import draw_predictions
-from engine.progress import ProgressBar
 from engine.record import for_inference
-from engine.report import print_result, show
-from engine.run import Run, begin, open_run, run_directory
+from engine.run import checkpoint
+from engine.run.directory import Run, begin, open_run, run_directory
+from engine.run.interruption import Interruption
+from engine.run.lock import locked
 from engine.schedule import progress
-from engine.tracking import Tracker, open_tracker
 from errors import UsageError
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ import pytest
 from omegaconf import DictConfig
 from PIL import Image, ImageDraw
 
-from engine.config import compose_config
+from engine.config.compose import compose_config
 from tests.helpers.tiny_run import ROOT, TINY_COCO_RUN, TINY_MODEL, TINY_RUN
 
 Compose = Callable[..., DictConfig]

@@ -14,9 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from detector.criterion import Criterion
 from detector.scheduled_loss import build_criterion
-from engine import checkpoint
-from engine.config import check
-from engine.config_keys import KEYS
+from engine.config.compose import check
+from engine.config.keys import KEYS
+from engine.run import checkpoint
 from engine.schedule import progress
 from engine.setup import build_assigner, build_model
 from engine.trainer import train

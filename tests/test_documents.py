@@ -18,7 +18,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from command_line import parse
-from engine.config import check, compose_config
+from engine.config.compose import check, compose_config
 from tests.helpers.tiny_run import ROOT
 
 DOCUMENTS = sorted(

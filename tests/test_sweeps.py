@@ -17,8 +17,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from engine.config import check
-from engine.run import differences
+from engine.config.compose import check
+from engine.run.directory import differences
 from engine.setup import build_assigner
 from engine.sweep import Job, SweepReport, list_jobs, report
 from tests.helpers.tiny_run import ROOT, TINY_RUN

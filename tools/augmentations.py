@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 
 from command_line import new_folder, option, run
 from data.sample import DetectionDataset, Sample
-from engine.config import compose_config
+from engine.config.compose import compose_config
 from engine.setup import build_dataset
 from errors import UsageError
 

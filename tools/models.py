@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from detector.detector import build_detector
 from detector.summary import multiply_adds, parameters
-from engine.config import compose_config
+from engine.config.compose import compose_config
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "model"
 SIZES = ((320, 320), (416, 416), (800, 1344))  # height, width

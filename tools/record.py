@@ -15,8 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from command_line import option, run
 from data.coco.categories import regrouped
 from data.coco.read import read_annotations
-from engine import checkpoint
 from engine.record import for_inference
+from engine.run import checkpoint
 from engine.setup import build_dataset
 from errors import UsageError, listed
 

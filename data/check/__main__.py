@@ -22,7 +22,7 @@ from data.check.duplicates import duplicates
 from data.check.facts import Facts, facts
 from data.check.sheet import contact_sheet, save
 from data.coco.dataset import CocoDataset
-from engine.config import check, compose_config
+from engine.config.compose import check, compose_config
 from engine.setup import build_dataset
 from errors import UsageError, listed
 

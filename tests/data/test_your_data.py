@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from data.shapes.dataset import ShapesDataset
-from engine.config import compose_config
+from engine.config.compose import compose_config
 from engine.evaluate import evaluate_checkpoint
 from engine.trainer import train
 from tests.helpers.tiny_run import ROOT, TINY_MODEL

@@ -15,8 +15,8 @@ from data.loader import eval_loader
 from data.shapes.dataset import ShapesDataset
 from detector import load
 from detector.trained import read_checkpoint
-from engine import checkpoint
 from engine.evaluator import Evaluator
+from engine.run import checkpoint
 from engine.setup import build_dataset
 from errors import UsageError
 from evaluation.results import encode

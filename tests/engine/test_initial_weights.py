@@ -10,8 +10,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from engine import checkpoint
 from engine.initial_weights import start_from
+from engine.run import checkpoint
 from engine.setup import build_model
 from engine.trainer import Trainer, train
 from errors import UsageError

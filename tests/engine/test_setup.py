@@ -12,7 +12,7 @@ from data.augment.augmented import AugmentedDataset
 from data.coco.dataset import CocoDataset
 from data.sample import Index, Sample
 from data.shapes.dataset import ShapesDataset
-from engine.config import check
+from engine.config.compose import check
 from engine.setup import bf16, build_assigner, build_dataset, build_model, choose_device
 from engine.trainer import train
 from errors import UsageError

@@ -11,8 +11,8 @@ from torch import nn
 from data.loader import collate
 from data.sample import DetectionDataset
 from detector.detector import Detector
-from engine import checkpoint
 from engine.record import for_inference
+from engine.run import checkpoint
 from engine.setup import build_model
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from engine.metrics import read_metrics as lines
+from engine.log.metrics import read_metrics as lines
 
 NAME = "shapes-fcos_lcnet-o2f-seed0"  # of the fixture `tiny_run`
 

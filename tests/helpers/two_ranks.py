@@ -20,7 +20,7 @@ import torch.distributed as dist
 import engine.parts
 import engine.trainer
 from engine import distributed
-from engine.config import compose_config
+from engine.config.compose import compose_config
 from engine.evaluate import evaluate_checkpoint
 from engine.trainer import Trainer, train
 from errors import UsageError

@@ -19,8 +19,8 @@ from detector.decode import decode
 from detector.detector import IMAGENET_MEAN, Detector
 from detector.head.fcos import FcosHead
 from detector.select import nms
-from engine import checkpoint
 from engine.evaluate import evaluate_checkpoint
+from engine.run import checkpoint
 from engine.setup import build_model
 from errors import UsageError
 from inference.record import read_record

@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from command_line import new_folder, option, run
-from engine.run import write_text
+from engine.run.directory import write_text
 from errors import UsageError
 from tools.compare.find import find
 from tools.compare.groups import Section, sections

@@ -10,8 +10,8 @@ from typing import Any
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from engine.config import CONFIGS, compose_config, flatten
-from engine.run import FREE
+from engine.config.compose import CONFIGS, compose_config, flatten
+from engine.run.directory import FREE
 from tools.compare.runs import FinishedRun
 
 GROUPS = ("model", "data", "schedule", "assigner", "recipe")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from engine.run import read_config
+from engine.run.directory import read_config
 from errors import UsageError
 from tools.compare.foreign import read_foreign
 from tools.compare.runs import FinishedRun, read, read_json

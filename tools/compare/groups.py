@@ -13,9 +13,9 @@ from itertools import pairwise
 from statistics import mean, stdev
 from typing import Any
 
-from engine.config import flatten
-from engine.report import assigner_title
-from engine.run import FREE
+from engine.config.compose import flatten
+from engine.log.report import assigner_title
+from engine.run.directory import FREE
 from errors import UsageError
 from tools.compare.runs import FinishedRun
 

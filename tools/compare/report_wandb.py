@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.tracking import has_api_key
+from engine.log.tracking import has_api_key
 from tools.compare.groups import Section
 from tools.compare.report_table import ALL, recipe
 from tools.compare.report_text import Compared

@@ -12,8 +12,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from engine.metrics import METRICS, read_metrics
-from engine.run import read_config
+from engine.log.metrics import METRICS, read_metrics
+from engine.run.directory import read_config
 from errors import UsageError
 from evaluation.results import PREDICTIONS
 

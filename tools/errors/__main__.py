@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from command_line import new_folder, option, run
-from engine.run import read_config, write_text
+from engine.run.directory import read_config, write_text
 from engine.setup import build_dataset
 from errors import UsageError
 from evaluation.error_analysis import analyse

@@ -18,9 +18,9 @@ from omegaconf import OmegaConf
 
 from command_line import option, run
 from detector.detector import build_detector
-from engine import checkpoint
-from engine.config import compose_config
+from engine.config.compose import compose_config
 from engine.record import for_inference
+from engine.run import checkpoint
 from errors import UsageError
 from tools.import_weights import paddle_picodet, torchvision_fcos
 from tools.import_weights.converted import Converted

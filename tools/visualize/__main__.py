@@ -15,7 +15,7 @@ from pathlib import Path
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 from command_line import new_folder, option, run
-from engine.config import CONFIGS
+from engine.config.compose import CONFIGS
 from engine.setup import choose_device
 from errors import UsageError
 from tools.visualize.pictures import assignment_figure, family_figure, progress_figure, save

@@ -20,7 +20,7 @@ from matplotlib.patches import Patch, Rectangle
 from PIL import Image
 from torch.nn.functional import avg_pool2d
 
-from engine.report import assigner_title
+from engine.log.report import assigner_title
 from errors import UsageError
 from tools.visualize.statistics import Markers, Scene
 

@@ -17,9 +17,9 @@ from data.coco.dataset import CocoDataset
 from data.coco.read import read_annotations
 from data.loader import Batch, collate
 from data.sample import DetectionDataset, Transform
-from engine import checkpoint
-from engine.config import check, compose_config
-from engine.run import differences, read_config
+from engine.config.compose import check, compose_config
+from engine.run import checkpoint
+from engine.run.directory import differences, read_config
 from engine.setup import build_assigner, build_dataset, trained_model
 from engine.trainer import train
 from errors import UsageError

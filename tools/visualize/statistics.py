@@ -17,7 +17,7 @@ from assigners.core.boxes import area
 from data.loader import Batch, collate
 from data.sample import Sample
 from detector.decode import decode
-from engine.statistics import BUCKETS, EDGES
+from engine.log.statistics import BUCKETS, EDGES
 
 
 @dataclass(frozen=True)

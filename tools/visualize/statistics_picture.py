@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from engine.report import assigner_title
-from engine.statistics import BUCKETS
+from engine.log.report import assigner_title
+from engine.log.statistics import BUCKETS
 from tools.visualize.pictures import DPI, WIDTH
 from tools.visualize.statistics import Statistics
 

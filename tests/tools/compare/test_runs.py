@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from engine.run import read_config
+from engine.run.directory import read_config
 from errors import UsageError
 from tests.helpers.finished_runs import write_run
 from tools.compare.commands import commands, hydra_text

@@ -21,7 +21,7 @@ from huggingface_hub import ModelCard, constants
 from data.shapes.dataset import ShapesDataset
 from detector import load
 from detector.trained import read_state
-from engine import checkpoint
+from engine.run import checkpoint
 from errors import UsageError
 from tests.helpers.same_rows import assert_same_rows
 from tools.compare.runs import read

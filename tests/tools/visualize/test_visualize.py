@@ -15,7 +15,7 @@ from assigners import ATSS, O2F, Assignment, GroundTruth, PointGrid, Predictions
 from command_line import parse
 from data.loader import collate
 from data.shapes.dataset import ShapesDataset
-from engine import checkpoint
+from engine.run import checkpoint
 from engine.setup import build_model
 from errors import UsageError
 from tests.helpers.tiny_run import TINY_MODEL, TINY_RUN

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from assigners.core.types import Assignment, GroundTruth
-from engine.statistics import AssignmentStatistics
+from engine.log.statistics import AssignmentStatistics
 
 
 def batch(sides: list[float], truths: list[int], scores: list[float]) -> tuple[Assignment, GroundTruth]:

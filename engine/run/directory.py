@@ -15,7 +15,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from engine.config import ALL, completed, flatten
+from engine.config.compose import ALL, completed, flatten
 from errors import UsageError, listed
 
 # Keys that cannot change the result of a run, so a run may continue with other values of them.

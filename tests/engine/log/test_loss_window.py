@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from engine.loss_window import LossWindow, is_lost
+from engine.log.loss_window import LossWindow, is_lost
 
 
 def test_the_mean_is_that_of_all_batches_since_the_last_clear() -> None:

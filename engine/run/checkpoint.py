@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from engine.config import completed
+from engine.config.compose import completed
 from errors import UsageError
 
 VERSION = 1

@@ -12,10 +12,10 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from engine import checkpoint
 from engine.evaluate import evaluate_checkpoint
-from engine.metrics import read_metrics
-from engine.run import write_text
+from engine.log.metrics import read_metrics
+from engine.run import checkpoint
+from engine.run.directory import write_text
 from engine.trainer import train
 from errors import UsageError
 from tests.engine.files.make_checkpoint import WORDS

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from engine.report import METRICS, print_result, show
+from engine.log.report import METRICS, print_result, show
 
 
 def summary(unreadable: int = 0) -> dict[str, Any]:

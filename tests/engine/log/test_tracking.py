@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.metrics import read_metrics as lines
-from engine.tracking import Tracker
+from engine.log.metrics import read_metrics as lines
+from engine.log.tracking import Tracker
 
 OFF = {"wandb": False, "project": "tests", "group": None}
 ON = {"wandb": True, "project": "tests", "group": "together"}

@@ -12,7 +12,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from engine.interruption import Interruption
+from engine.run.interruption import Interruption
 from engine.trainer import Trainer, train
 from tests.helpers.run_files import NAME, assert_same_run
 

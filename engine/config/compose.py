@@ -14,12 +14,12 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from engine.config_help import help_template
-from engine.config_keys import EVAL_KEYS, KEYS, NEEDED, ONLY, Key
+from engine.config.help import help_template
+from engine.config.keys import EVAL_KEYS, KEYS, NEEDED, ONLY, Key
 from errors import UsageError
 from evaluation.coco_backends import check_backend
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 ALL = {**KEYS, **{name: key for keys in ONLY.values() for name, key in keys.items()}}
 # What eval.py takes from the command line in place of the run's own value.
 EVAL_SECTIONS = ("data", "eval")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from engine.interruption import Interruption
+from engine.run.interruption import Interruption
 
 TERM, ANNOUNCED = signal.SIGTERM, signal.SIGUSR2
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from engine import checkpoint
+from engine.run import checkpoint
 from errors import UsageError
 
 

@@ -15,9 +15,18 @@ from detector.criterion import BOX_WEIGHTS, CLASSIFICATION, NORMALIZERS
 from detector.detector import HEADS, NECKS
 from detector.head.fcos import DISTANCES, ORIGINS
 from detector.outputs import QUALITIES, SCORES
-from engine.config import ALL, applicable, check, completed, compose_config, flatten, nested, replace_options
-from engine.config_help import reference
-from engine.config_keys import EVAL_KEYS, KEYS, NEEDED, ONLY
+from engine.config.compose import (
+    ALL,
+    applicable,
+    check,
+    completed,
+    compose_config,
+    flatten,
+    nested,
+    replace_options,
+)
+from engine.config.help import reference
+from engine.config.keys import EVAL_KEYS, KEYS, NEEDED, ONLY
 from errors import UsageError
 from evaluation.coco_backends import BACKENDS
 from tests.helpers.tiny_run import ROOT

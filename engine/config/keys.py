@@ -1,6 +1,6 @@
 """Every key of the config: its default, its values, and what it means. A new key is one entry here.
 
-`engine.config` makes from it the base that the files of configs/ change, the check of a config, and
+`engine.config.compose` makes from it the base that the files of configs/ change, the check of a config, and
 docs/config.md. The options of an assigner are not here: its class checks them.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.config_values import (
+from engine.config.values import (
     Kind,
     choice,
     factors,

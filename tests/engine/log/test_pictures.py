@@ -10,7 +10,7 @@ from torch import nn
 from data.coco.dataset import CocoDataset
 from data.shapes.dataset import ShapesDataset
 from detector.detector import build_detector
-from engine.pictures import TILE, draw_predictions
+from engine.log.pictures import TILE, draw_predictions
 
 MODEL = {
     "backbone": {"name": "lcnet_050", "levels": [3, 4, 5]},

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from engine.config import compose_config
+from engine.config.compose import compose_config
 from engine.trainer import Trainer, train
 
 WORDS = (

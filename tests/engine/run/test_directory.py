@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from engine.config import completed, flatten
-from engine.run import begin, differences, open_run, read_config, write_text
+from engine.config.compose import completed, flatten
+from engine.run.directory import begin, differences, open_run, read_config, write_text
 from errors import UsageError
 
 

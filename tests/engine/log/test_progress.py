@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from engine.progress import ProgressBar
+from engine.log.progress import ProgressBar
 
 
 def test_without_a_terminal_a_bar_is_one_line() -> None:

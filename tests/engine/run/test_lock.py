@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig
 
-from engine.lock import NAME, locked
+from engine.run.lock import NAME, locked
 from engine.trainer import Trainer, train
 from errors import UsageError
 from tests.helpers.tiny_run import ROOT
@@ -19,7 +19,7 @@ from tests.helpers.tiny_run import ROOT
 HOLD = """
 import sys, time
 from pathlib import Path
-from engine.lock import locked
+from engine.run.lock import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -61,7 +61,7 @@ def test_a_lock_of_a_file_that_is_gone_is_taken_anew(tmp_path: Path, monkeypatch
             (tmp_path / NAME).unlink()
         taken.append(descriptor)
 
-    monkeypatch.setattr("engine.lock.fcntl.lockf", lock)
+    monkeypatch.setattr("engine.run.lock.fcntl.lockf", lock)
     with locked(tmp_path):
         assert len(taken) == 2
         assert str(os.getpid()) in (tmp_path / NAME).read_text()
@@ -73,7 +73,7 @@ def test_a_file_system_without_locks_warns(
     def lock(descriptor: int, how: int) -> None:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr("engine.lock.fcntl.lockf", lock)
+    monkeypatch.setattr("engine.run.lock.fcntl.lockf", lock)
     with locked(tmp_path):
         pass
     assert "No locks available" in caplog.text

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from engine.config_keys import EVAL_KEYS, KEYS, NEEDED, ONLY, Key
+from engine.config.keys import EVAL_KEYS, KEYS, NEEDED, ONLY, Key
 
 INTRODUCTION = """\
 # Keys of the config
 
-`python -m tools.config > docs/config.md` writes this page from [config_keys.py](../engine/config_keys.py).
+`python -m tools.config > docs/config.md` writes this page from [config_keys.py](../engine/config/keys.py).
 `python train.py --help` shows the same and the choices of each group, `python train.py --cfg job ...` the
 values of one command.
 

@@ -19,7 +19,7 @@ from uuid import uuid4
 from omegaconf import DictConfig, OmegaConf
 
 from engine import distributed
-from engine.metrics import METRICS, read_metrics
+from engine.log.metrics import METRICS, read_metrics
 
 log = logging.getLogger(__name__)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,14 +11,10 @@ from engine.config.keys import EVAL_KEYS, KEYS, NEEDED, ONLY, Key
 INTRODUCTION = """\
 # Keys of the config
 
-`python -m tools.config > docs/config.md` writes this page from [config_keys.py](../engine/config/keys.py).
-`python train.py --help` shows the same and the choices of each group, `python train.py --cfg job ...` the
-values of one command.
-
-A value comes from the command line (`schedule.epochs=30`), else from the chosen files of
-[configs](../configs), else it is the default below. The options of the assigners are in
-[assigners.md](assigners.md). A run may be continued with another value of a key marked *; any other
-difference is refused."""
+Written by `python -m tools.config > docs/config.md` from [keys.py](../engine/config/keys.py);
+`python train.py --help` shows the same. A value comes from the command line, else from the chosen files of
+[configs](../configs), else it is the default below. Options of assigners: [assigners.md](assigners.md). A run
+may be continued with another value of a key marked *; any other difference is refused."""
 
 
 def help_template(groups: Iterable[Mapping[str, Key]]) -> str:
@@ -63,7 +60,7 @@ def _table(keys: Mapping[str, Key]) -> str:
 
 
 def _values(key: Key) -> str:
-    return key.kind.words.removeprefix("one of ")
+    return re.sub("^(one of|an?) ", "", key.kind.words)
 
 
 def _shown(value: Any) -> str:

@@ -24,7 +24,7 @@ class Kind:
 text = Kind("a text", lambda value: isinstance(value, str | int | float) and not isinstance(value, bool))
 mapping = Kind("a mapping", lambda value: isinstance(value, dict))
 yes_no = Kind("true or false", lambda value: isinstance(value, bool))
-probability = Kind("a probability, a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1)
+probability = Kind("a probability, 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1)
 factors = Kind(
     "two rising factors above 0, as [0.5,2.0]",
     lambda value: (
@@ -37,23 +37,21 @@ factors = Kind(
 
 
 def whole(least: int) -> Kind:
-    """Whole numbers from `least` on."""
-    words = "a whole number, 0 or more" if least == 0 else f"a whole number of at least {least}"
-    return Kind(words, lambda value: _is_whole(value) and value >= least)
+    """Integers from `least` on."""
+    return Kind(f"an integer >= {least}", lambda value: _is_whole(value) and value >= least)
 
 
 def odd(least: int) -> Kind:
-    """Odd whole numbers from `least` on."""
-    words = f"an odd number of at least {least}"
-    return Kind(words, lambda value: _is_whole(value) and value >= least and value % 2 == 1)
+    """Odd integers from `least` on."""
+    return Kind(f"an odd integer >= {least}", lambda value: _is_whole(value) and value >= least and value % 2 == 1)
 
 
 def number(least: float | None = None, above: float | None = None, most: float | None = None) -> Kind:
     """Finite numbers in a range."""
     if above is not None:
-        words = f"a number above {above:g}"
+        words = f"a number > {above:g}"
     else:
-        words = f"a number from {least:g} to {most:g}" if most is not None else f"a number, {least:g} or more"
+        words = f"a number from {least:g} to {most:g}" if most is not None else f"a number >= {least:g}"
     low = -math.inf if least is None else least
 
     def accepts(value: Any) -> bool:
@@ -74,7 +72,7 @@ def choice(*values: Any) -> Kind:
 
 def or_null(kind: Kind) -> Kind:
     """The same, or nothing."""
-    return Kind(f"{kind.words}, or null", lambda value: value is None or kind.accepts(value))
+    return Kind(f"{kind.words} or null", lambda value: value is None or kind.accepts(value))
 
 
 def list_of(kind: Kind) -> Kind:
@@ -88,7 +86,7 @@ def list_of(kind: Kind) -> Kind:
 def one_or_list_of(kind: Kind) -> Kind:
     """One value, or a list of several."""
     return Kind(
-        f"{kind.words}, or a list of such",
+        f"{kind.words} or a list",
         lambda value: (
             bool(value) and all(map(kind.accepts, value)) if isinstance(value, list) else kind.accepts(value)
         ),

@@ -43,7 +43,9 @@ def whole(least: int) -> Kind:
 
 def odd(least: int) -> Kind:
     """Odd integers from `least` on."""
-    return Kind(f"an odd integer >= {least}", lambda value: _is_whole(value) and value >= least and value % 2 == 1)
+    return Kind(
+        f"an odd integer >= {least}", lambda value: _is_whole(value) and value >= least and value % 2 == 1
+    )
 
 
 def number(least: float | None = None, above: float | None = None, most: float | None = None) -> Kind:

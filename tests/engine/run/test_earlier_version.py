@@ -18,7 +18,7 @@ from engine.run import checkpoint
 from engine.run.directory import write_text
 from engine.trainer import train
 from errors import UsageError
-from tests.engine.files.make_checkpoint import WORDS
+from tests.engine.run.files.make_checkpoint import WORDS
 
 Compose = Callable[..., DictConfig]
 FILE = Path(__file__).parent / "files" / "last_v1.pt"

@@ -1,6 +1,6 @@
 """Makes the checkpoint of a run that was cut after its first epoch.
 
-python -m tests.engine.files.make_checkpoint FILE
+python -m tests.engine.run.files.make_checkpoint FILE
 
 test_earlier_version.py holds that last_v1.pt, which this wrote once, goes on loading. It is not made anew
 when the format changes: a later format gets a file of its own beside it.

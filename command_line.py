@@ -24,7 +24,7 @@ from typing import Any, TypeVar, get_type_hints
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from errors import UsageError
+from errors import UsageError, did_you_mean
 
 T = TypeVar("T")
 KINDS = {str: "TEXT", int: "INTEGER", float: "NUMBER", bool: "true|false"}
@@ -74,7 +74,10 @@ def parse(options: type[T], words: Sequence[str]) -> T:
             continue
         if not equals or key not in known:
             more = f"; other words are {rest.metadata['help']}" if rest else ""
-            raise UsageError(f"{word}: arguments are key=value, and the keys are {', '.join(known)}{more}")
+            wrong = "arguments are key=value, and"
+            if equals:
+                wrong = f"there is no key {key}{did_you_mean(key, known)};"
+            raise UsageError(f"{word}: {wrong} the keys are {', '.join(known)}{more}")
         if key in given:
             raise UsageError(f"{word}: {key} is given twice")
         given.add(key)

@@ -12,11 +12,11 @@ import os
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 import hydra
-from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
 import engine.config.compose  # noqa: F401  # makes the keys of configs/eval.yaml known to Hydra
 from engine import distributed
+from engine.config import command
 from engine.evaluate import evaluate_checkpoint
 from errors import UsageError
 
@@ -31,9 +31,9 @@ def main(config: DictConfig) -> float:
     except UsageError as error:
         if distributed.launched():  # the other processes have ended, too
             raise SystemExit(str(error)) from None
-        raise CompactHydraException(str(error)) from None
+        command.end(str(error))
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main, "eval")
     distributed.leave()

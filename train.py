@@ -13,11 +13,11 @@ import traceback
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 import hydra
-from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
 import engine.config.compose  # noqa: F401  # makes the keys of configs/train.yaml known to Hydra
 from engine import distributed
+from engine.config import command
 from engine.sweep import in_sweep, record_failure, record_result
 from engine.trainer import train
 from errors import UsageError
@@ -45,11 +45,10 @@ def main(config: DictConfig) -> float:
     record_failure(reason, trace)
     if distributed.launched():  # the other processes have ended, and a sweep ends with them
         raise SystemExit(reason)
-    # Hydra prints this kind without a stack trace, and the other jobs of a sweep still run. It is raised out
-    # here, where no error is chained to it: that would keep the tensors of a failed job until the sweep ends.
-    raise CompactHydraException(reason)
+    # Out here no error is chained to it: that would keep the tensors of a failed job until the sweep ends.
+    command.end(reason)
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main, "train")
     distributed.leave()

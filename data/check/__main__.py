@@ -11,9 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -44,10 +42,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def _config(words: Sequence[str]) -> DictConfig:
-    try:
-        config = compose_config(*words)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UsageError(f"{' '.join(words)}: {str(error).splitlines()[0]}") from error
+    config = compose_config(*words)
     check(config)
     if config.data.kind != "coco":
         raise UsageError("give data=coco data.root=DIR, or data=coco_mini: drawn pictures need no check")

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 
 from data.coco.annotations import Annotations
-from errors import UsageError, listed
+from errors import UsageError, listed, nearest
 
 ONE = "object"  # the name of the class of everything
 
@@ -94,8 +93,7 @@ def _kept(truth: Annotations, names: Sequence[str], path: Path) -> Annotations:
 
 def _suggestion(unknown: Sequence[str], known: Sequence[str]) -> str:
     """Names that look alike, or the first of those that are there."""
-    by_lower = {name.lower(): name for name in known}
-    close = [by_lower[match] for name in unknown for match in get_close_matches(name.lower(), by_lower)]
+    close = [match for name in unknown for match in nearest(name, known)]
     if close:
         return f"did you mean {', '.join(dict.fromkeys(close))}?"
     return f"its {len(known)} categories are {listed(known, 10)}"

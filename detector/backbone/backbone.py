@@ -5,7 +5,6 @@ Level n has stride 2 ** n.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 import detector.backbone.lcnet  # noqa: F401  # makes its width known to timm
 from detector.backbone.pretrained import load_weights
-from errors import UsageError
+from errors import UsageError, nearest
 
 FREEZE_NORM = ("none", "statistics", "all")
 
@@ -109,7 +108,7 @@ def _info(features: nn.Module) -> Any:
 def _level_indices(name: str, levels: Sequence[int]) -> list[int]:
     """Which of timm's feature maps have the strides asked for; of several of one stride the deepest."""
     if not timm.is_model(name):
-        close = difflib.get_close_matches(name, timm.list_models(), n=5)
+        close = nearest(name, timm.list_models(), most=5)
         meant = f"Did you mean {', '.join(close)}?" if close else "See timm.list_models() for all names."
         raise UsageError(f"model.backbone.name={name} is not a timm model. {meant}")
     if not levels or list(levels) != sorted(set(levels)):

@@ -5,7 +5,7 @@ Importing this module makes the base that configs/train.yaml and configs/eval.ya
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from engine.config.help import help_template
 from engine.config.keys import EVAL_KEYS, KEYS, NEEDED, ONLY, Key
+from engine.config.unknown import COMPOSING_ERRORS, explain
 from errors import UsageError
 from evaluation.coco_backends import check_backend
 
@@ -31,10 +32,33 @@ def compose_config(*words: str, name: str = "train", hydra: bool = False) -> Dic
     With `hydra` it has Hydra's own part, too.
 
     Raises:
-        HydraException, OmegaConfBaseException: for words that cannot be composed.
+        UsageError: for words that cannot be composed.
     """
+    try:
+        return _composed(words, name, hydra)
+    except COMPOSING_ERRORS as error:
+        raise composing_error(error, words, name) from None
+
+
+def _composed(words: Sequence[str], name: str, hydra: bool = False) -> DictConfig:
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         return compose(name, list(words), return_hydra_config=hydra)
+
+
+def composing_error(error: Exception, words: Sequence[str], name: str) -> UsageError:
+    """The message for words that Hydra could not compose, with the keys that were probably meant."""
+
+    def known() -> list[str]:
+        choices = [word for word in words if "/" in word or "." not in word.partition("=")[0]]
+        for some in (choices, []):
+            try:
+                flat = flatten(OmegaConf.to_container(_composed(some, name)))
+            except COMPOSING_ERRORS:
+                continue
+            return [*flat, *(folder.name for folder in CONFIGS.iterdir() if folder.is_dir())]
+        return []
+
+    return UsageError(explain(error, words, known))
 
 
 def check(config: DictConfig) -> None:

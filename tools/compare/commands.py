@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from engine.config.compose import CONFIGS, compose_config, flatten
 from engine.run.directory import FREE
+from errors import UsageError
 from tools.compare.runs import FinishedRun
 
 GROUPS = ("model", "data", "schedule", "assigner", "recipe")
@@ -84,7 +84,7 @@ def _choices(config: dict[str, Any]) -> list[tuple[str, str]]:
         for name in names:
             try:
                 found = _composed(tuple(f"{g}={n}" for g, n in (chosen | {group: name}).items()))
-            except HydraException:
+            except UsageError:
                 continue  # does not go together with what is chosen
             open_keys[name] = _apart(found, wanted)
         chosen[group] = min(open_keys, key=lambda name: open_keys[name])

@@ -54,9 +54,8 @@ def _evaluate(options: DictConfig, held: ExitStack) -> float:
         model.use(config.eval.predictor, config.eval.peak_window)
         place: Any = {"rank": distributed.rank(), "ranks": distributed.ranks(), "pin": device.type == "cuda"}
         batches = eval_loader(dataset, config.eval.batch_size, config.data.workers, **place)
-        evaluator = Evaluator(
-            dataset, batches, config.eval, device, bf16(options.precision or config.precision, device)
-        )
+        in_bf16 = bf16(options.precision or config.precision, device, model)
+        evaluator = Evaluator(dataset, batches, config.eval, device, in_bf16)
     console = Console(quiet=not distributed.is_main())
     with ProgressBar(console, "evaluating", len(batches)) as bar:
         evaluation = evaluator(model, bar.advance)

@@ -94,7 +94,13 @@ def build_parts(config: DictConfig, resumed: bool, console: Console) -> Parts:
         **place,
     )
     eval_batches = eval_loader(val_set, config.eval.batch_size, workers, **place)
-    in_bf16 = bf16(config.precision, device)
+    in_bf16 = bf16(config.precision, device, model)
+    if in_bf16 and config.precision == "auto":
+        console.print(
+            f"bfloat16, which this {'GPU' if device.type == 'cuda' else 'CPU'} computes natively "
+            "(precision=float32 switches it off)",
+            soft_wrap=True,
+        )
     evaluator = Evaluator(val_set, eval_batches, config.eval, device, in_bf16)
     schedule: Any = OmegaConf.to_container(config.schedule, resolve=True)
     state = State(model, schedule, -(-len(batches) // accumulate), config.speed.fused)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from assigners import Assigner
 from data.augment.augmented import AugmentedDataset
@@ -41,15 +42,21 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def bf16(precision: str, device: torch.device) -> bool:
+def bf16(precision: str, device: torch.device, network: nn.Module) -> bool:
     """Whether the network runs in bfloat16 autocast; losses and assignment are float32 in any case.
 
-    "auto" takes it on a GPU that computes it natively: older ones emulate it, more slowly than float32. On a
-    CPU auto is float32, since bfloat16 is an instruction of few CPUs and without it several times slower.
+    "auto" takes it where it is faster: on a GPU that computes it natively, since older ones emulate it; on a
+    CPU with avx512_bf16 or AMX for a network without depthwise convolutions, whose backward pass is slower
+    there than in float32.
     """
-    if precision != "auto" or device.type != "cuda":
+    if precision != "auto":
         return precision == "bf16"
-    return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # torch.cpu.get_capabilities() is not there in all versions of torch that are allowed.
+    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    convolutions = (part for part in network.modules() if isinstance(part, nn.Conv2d))
+    return native and not any(part.groups == part.in_channels > 1 for part in convolutions)
 
 
 def build_dataset(data: DictConfig, split: str, seed: int, epochs: int | None = None) -> DetectionDataset:

@@ -64,7 +64,8 @@ KEYS = _named({
         "seed": Key(0, whole(0), "of the weights, the order of images and their augmentation"),
         "device": Key("auto", text, "auto (a GPU where there is one), cpu or cuda", free=True),
         "precision": Key("auto", choice("auto", "bf16", "float32"),
-                         "of the network; auto: bf16 on a GPU that has it, float32 elsewhere"),
+                         "of the network; auto: bf16 on a GPU that has it, and on a CPU that has it where no "
+                         "convolution is depthwise; float32 elsewhere"),
         "runs_dir": Key("runs", text, "folder of the run directories", free=True),
         "predictors": Key(None, or_null(mapping),
                           "several predictors on one neck, by name: see configs/assigner/dual_tal.yaml"),

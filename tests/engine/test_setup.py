@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from torch import nn
 
 import assigners
 from data.augment.augmented import AugmentedDataset
@@ -13,6 +15,7 @@ from data.coco.dataset import CocoDataset
 from data.sample import Index, Sample
 from data.shapes.dataset import ShapesDataset
 from engine.config.compose import check
+from engine.parts import build_parts
 from engine.setup import bf16, build_assigner, build_dataset, build_model, choose_device
 from engine.trainer import train
 from errors import UsageError
@@ -85,19 +88,32 @@ def test_devices() -> None:
 
 
 @pytest.mark.parametrize("native", [True, False])
-def test_auto_takes_bfloat16_only_where_a_gpu_computes_it_itself(
-    monkeypatch: pytest.MonkeyPatch, native: bool
-) -> None:
+def test_auto_takes_bfloat16_only_where_it_is_faster(monkeypatch: pytest.MonkeyPatch, native: bool) -> None:
     def supported(including_emulation: bool = True) -> bool:
         return native or including_emulation
 
     monkeypatch.setattr("torch.cuda.is_bf16_supported", supported)
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: False)
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: native)
     gpu, cpu = torch.device("cuda"), torch.device("cpu")
-    assert bf16("auto", gpu) is native
-    assert not bf16("auto", cpu)
+    dense = nn.Sequential(nn.Conv2d(1, 4, 1), nn.Conv2d(4, 4, 3, groups=2))
+    depthwise = nn.Sequential(nn.Conv2d(1, 4, 1), nn.Conv2d(4, 4, 3, groups=4))
+    assert bf16("auto", gpu, depthwise) is native
+    assert bf16("auto", cpu, dense) is native
+    assert not bf16("auto", cpu, depthwise)
     for device in (gpu, cpu):
-        assert bf16("bf16", device)
-        assert not bf16("float32", device)
+        assert bf16("bf16", device, depthwise)
+        assert not bf16("float32", device, dense)
+
+
+@pytest.mark.parametrize("chosen", [True, False])
+def test_the_choice_of_bfloat16_is_told(
+    tiny_run: Compose, monkeypatch: pytest.MonkeyPatch, chosen: bool
+) -> None:
+    monkeypatch.setattr("engine.parts.bf16", lambda *_: chosen)
+    console = Console(record=True, quiet=False)
+    assert build_parts(tiny_run(), False, console).bf16 is chosen
+    assert ("precision=float32 switches it off" in console.export_text()) is chosen
 
 
 def test_shapes_that_are_held_out_are_the_same_for_every_seed(tiny_run: Compose) -> None:

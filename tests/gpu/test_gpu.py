@@ -80,7 +80,7 @@ def test_bfloat16_moves_boxes_by_little(tiny_run: Compose) -> None:
 
 def test_auto_asks_the_gpu_whether_it_has_bfloat16() -> None:
     native = torch.cuda.get_device_capability() >= (8, 0)
-    assert bf16("auto", torch.device("cuda")) == native
+    assert bf16("auto", torch.device("cuda"), torch.nn.Identity()) == native
 
 
 def test_one_rank_of_nccl(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """How fast other libraries assign with their own assigner and, by the same call, with ours behind an adapter.
 
     python -m benchmarks.adapters            # of the libraries that are installed; writes benchmarks/results/
-    python -m benchmarks.adapters --boxes 7 --repeats 3
+    python -m benchmarks.adapters boxes=[7] repeats=3
 
 The calls of a row take turns; the median counts. torchvision is installed in any case, the others come with
 `uv pip install --group peers`.
@@ -9,11 +9,10 @@ The calls of a row take turns; the median counts. torchvision is installed in an
 
 from __future__ import annotations
 
-import argparse
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
 from typing import Any
@@ -22,9 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from assigners import ATSS, FCOS, GroundTruth, PointGrid, Predictions, SimOTA, TaskAligned
-from benchmarks.assigners import machine
 from benchmarks.cases import CLASSES, STRIDES, Case
 from benchmarks.measure import seconds
+from benchmarks.turns import machine, write
+from command_line import option, run
 
 Call = Callable[[], Any]
 Row = tuple[str, Call, Call, Call | None]  # library and assigner; own, ours, ours for the whole batch
@@ -166,24 +166,37 @@ def markdown(found: list[tuple[str, list[float | None]]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Times other libraries with their own assigners and ours.")
-    parser.add_argument("--boxes", nargs="+", type=int, default=[7, 100], help="truths per image")
-    parser.add_argument("--images", type=int, default=16)
-    parser.add_argument("--size", type=int, default=640, help="of an image in px, a multiple of 128")
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/adapters_cpu.md"))
-    words = parser.parse_args()
-    parts = [f"Median of {words.repeats} calls that take turns. {machine('cpu')}."]
-    for count in words.boxes:
-        case = Case("", words.size, words.size, STRIDES, (count,) * words.images, (16.0, 0.6 * words.size))
-        parts += [
-            f"### {words.images} images of {words.size} px, {count} boxes each",
-            markdown(measure(case.draw(), words.repeats)),
-        ]
-        print("\n\n".join(parts[-2:]), flush=True)
-    words.out.parent.mkdir(parents=True, exist_ok=True)
-    words.out.write_text("\n\n".join(parts) + "\n")
+@dataclass
+class Options:
+    """What the command line can set."""
+
+    boxes: list[int] = option([7, 100], help="ground-truth boxes of an image")
+    images: int = option(16, least=1, help="of a batch")
+    size: int = option(640, least=128, help="of an image in px, a multiple of 128")
+    repeats: int = option(7, least=1, help="turns")
+    out: str = option("benchmarks/results", help="folder of adapters_cpu.json and adapters_cpu.md")
+
+
+def bench(options: Options) -> None:
+    """Measures, prints the tables and writes them."""
+    parts = [f"Median of {options.repeats} calls that take turns. {machine()}."]
+    ratios = {}
+    for count in options.boxes:
+        sides = (16.0, 0.6 * options.size)
+        case = Case("", options.size, options.size, STRIDES, (count,) * options.images, sides)
+        found = measure(case.draw(), options.repeats)
+        title = f"### {options.images} images of {options.size} px, {count} boxes each"
+        parts += [title, markdown(found)]
+        for name, (own, ours, _) in found:
+            assert own is not None
+            assert ours is not None
+            ratios[f"{name}, {count} boxes"] = own / ours
+    write({"ratios": ratios}, "\n\n".join(parts), options.out, "adapters_cpu")
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Times what the command line asks for."""
+    run(Options, bench, __doc__, words)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """How fast the assigners are, beside every other implementation that is installed.
 
     python -m benchmarks.assigners                      # some minutes; writes to benchmarks/results/
-    python -m benchmarks.assigners --device cuda
-    python -m benchmarks.assigners --assigners atss tal --cases "aerial crowd"
+    python -m benchmarks.assigners device=cuda
+    python -m benchmarks.assigners assigners=[atss,tal] cases=["aerial crowd"]
 
 All implementations of an assigner get the same batch and take turns, call by call, so that they share
 whatever else the machine does; the median counts. Memory is what the first call in a fresh process adds.
@@ -11,19 +11,19 @@ Peers come with `uv pip install --group peers`.
 
 from __future__ import annotations
 
-import argparse
 import json
-import platform
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-import torch
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.cases import CASES, Case, pairs_inside
 from benchmarks.measure import implementations, in_fresh_process, seconds
+from benchmarks.turns import machine
+from command_line import new_folder, option, run
+from errors import UsageError
 
 ASSIGNERS = ("atss", "simota", "tal", "o2f")
 SLOW, FEW = 5.0, 3  # a call of more seconds is made so few times
@@ -96,44 +96,56 @@ def markdown(report: dict[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def machine(device: str) -> str:
-    name = torch.cuda.get_device_name() if device != "cpu" else f"{torch.get_num_threads()} CPU threads"
-    return f"{name}, {platform.machine()}, torch {torch.__version__}"
+@dataclass
+class Options:
+    """What the command line can set."""
+
+    device: str = option("cpu", help="cpu or cuda")
+    assigners: list[str] = option(list(ASSIGNERS), choices=ASSIGNERS, help="to be timed")
+    cases: list[str] = option([""], help="parts of the names of the batches")
+    repeats: int = option(7, least=1, help="turns")
+    patience: float = option(60.0, least=1, help="seconds after which a call is given up")
+    out: str = option("benchmarks/results", help="folder of assigners_DEVICE.json and assigners_DEVICE.md")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Times the assigners beside their installed peers.")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--assigners", nargs="+", choices=ASSIGNERS, default=ASSIGNERS)
-    parser.add_argument("--cases", nargs="+", default=[""], help="parts of the names of the batches to take")
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--patience", type=float, default=60.0, help="seconds after which a call is given up")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    words = parser.parse_args()
-    cases = [case for case in CASES if any(part in case.name for part in words.cases)]
+def bench(options: Options) -> None:
+    """Measures batch by batch; prints and writes what there is so far."""
+    cases = [case for case in CASES if any(part in case.name for part in options.cases)]
     if not cases:
-        parser.error(f"no batch is named like {words.cases}; there are: {[case.name for case in CASES]}")
-    words.out.mkdir(parents=True, exist_ok=True)
-    file = words.out / f"assigners_{words.device}.json"
-    report: dict[str, Any] = {"machine": machine(words.device), "repeats": words.repeats, "rows": []}
+        names = "; ".join(case.name for case in CASES)
+        raise UsageError(f"cases={options.cases}: no batch is named like that, there are: {names}")
+    file = new_folder(options.out) / f"assigners_{options.device}.json"
+    report: dict[str, Any] = {"machine": machine(options.device), "repeats": options.repeats, "rows": []}
     report["pairs"] = {case.name: pairs_inside(case.draw()) for case in cases}
-    for assigner in words.assigners:
+    for assigner in options.assigners:
         for case in cases:
             with console.status(f"{assigner}, {case.name}"):
-                rows = measure(assigner, case, words.device, words.repeats, words.patience)
+                rows = measure(assigner, case, options.device, options.repeats, options.patience)
             report["rows"] += rows
-            file.write_text(json.dumps(report, indent=1))
+            report["ratios"] = ratios(report["rows"])
+            file.write_text(json.dumps(report, indent=1) + "\n")
             file.with_suffix(".md").write_text(markdown(report))
-            console.print(
-                f"{assigner}, {case.name}:", "; ".join(f"{r['name']} {cell(r, rows[0])}" for r in rows)
-            )
-    for assigner in words.assigners:
-        header, lines = tabulate(report["rows"], assigner)
-        table = Table(*header, title=TITLES[assigner])
-        for line in lines:
-            table.add_row(*line)
-        console.print(table)
-    console.print(f"written: {file} and {file.with_suffix('.md')}")
+            cells = "; ".join(f"{row['name']} {cell(row, rows[0])}" for row in rows)
+            console.print(f"{assigner}, {case.name}: {cells}", markup=False, highlight=False)
+    console.print(f"written: {file} and {file.with_suffix('.md')}", markup=False)
+
+
+def ratios(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """How many times our milliseconds each other implementation takes, where it has an answer."""
+    ours = {
+        (row["assigner"], row["case"]): row["milliseconds"] for row in rows if row["name"] == "matchpoint"
+    }
+    return {
+        f"{row['name']} / {row['assigner']}, {row['case']}": row["milliseconds"]
+        / ours[row["assigner"], row["case"]]
+        for row in rows
+        if "matchpoint" not in row["name"] and "milliseconds" in row
+    }
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Times what the command line asks for."""
+    run(Options, bench, __doc__, words)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.turns import machine, table, write
 from command_line import option, run
 from evaluation.bootstrap import difference, resampled
 from evaluation.matching import match
@@ -80,6 +81,7 @@ class Options:
     classes: int = option(80, least=1, help="its classes")
     limit: int = option(100, least=1, help="detections per image")
     resamples: int = option(1000, least=1, help="draws of the images")
+    out: str = option("benchmarks/results", help="folder of bootstrap.json and bootstrap.md")
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -87,27 +89,37 @@ def main(words: Sequence[str] | None = None) -> None:
     run(Options, bench, __doc__, words)
 
 
-def bench(words: Options) -> None:
-    """Times the matching and the draws of two detectors, and prints their difference."""
+def bench(options: Options) -> None:
+    """Times the matching and the draws of two detectors, prints the table and writes it."""
     rng = np.random.default_rng(0)
-    truth = draw_truth(rng, words.images, words.classes)
+    truth = draw_truth(rng, options.images, options.classes)
     index = Truth(truth)
-    results = []
+    results, rows = [], []
     for spread in (0.12, 0.13):
-        detections = draw_detections(rng, truth, words.limit, spread)
+        detections = draw_detections(rng, truth, options.limit, spread)
         start = time.perf_counter()
         matches = match(index, detections)
         middle = time.perf_counter()
-        results.append(resampled(matches, words.resamples))
-        end = time.perf_counter()
-        print(
-            f"{len(detections)} detections, {len(matches.right_N)} right over {matches.thresholds} "
-            f"thresholds, AP {results[-1][0]:.2f}: matching {middle - start:.1f} s, "
-            f"{words.resamples} resamples {end - middle:.1f} s",
-            flush=True,
-        )
+        results.append(resampled(matches, options.resamples))
+        seconds = {"matching_seconds": middle - start, "resampling_seconds": time.perf_counter() - middle}
+        rows.append({"detections": len(detections), "AP": float(results[-1][0]), **seconds})
     found = difference(*results)
-    print(f"difference {found.mean:+.2f}, 95% interval {found.low:+.2f} to {found.high:+.2f}")
+    lines = [
+        [f"{row['detections']:,}", f"{row['AP']:.2f}"]
+        + [f"{row[name]:.2f}" for name in ("matching_seconds", "resampling_seconds")]
+        for row in rows
+    ]
+    header = ("detections", "AP", "matching, s", f"{options.resamples:,} resamples, s")
+    about = (
+        f"{options.images:,} images. Difference {found.mean:+.2f}, "
+        f"95% interval {found.low:+.2f} to {found.high:+.2f}. {machine()}."
+    )
+    ratios = {
+        "matching / a resample": options.resamples
+        * sum(row["matching_seconds"] for row in rows)
+        / sum(row["resampling_seconds"] for row in rows)
+    }
+    write({"rows": rows, "ratios": ratios}, f"{about}\n\n{table(header, lines)}", options.out, "bootstrap")
 
 
 if __name__ == "__main__":

@@ -185,7 +185,13 @@ def bench(options: Options) -> None:
         f"NMS alone, IoU {IOU}, one thread:\n\n"
         + table(("candidates", *(f"{name}, ms" for name in names)), of_nms)
     )
-    write({"rows": rows, "nms": alone}, text, options.out, "deploy")
+    eager = {row["threads"]: row["topk"] for row in rows if row["runtime"] == "torch eager"}
+    ratios = {
+        f"torch / {row['runtime']}, {row['threads']} threads": eager[row["threads"]] / row["topk"]
+        for row in rows
+        if row["runtime"] != "torch eager"
+    }
+    write({"rows": rows, "nms": alone, "ratios": ratios}, text, options.out, "deploy")
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -150,7 +150,9 @@ def measure(options: Options) -> dict[str, Any]:
                 found[name] = way()
                 times[name].append((time.perf_counter() - start[0], time.process_time() - start[1]))
     reference = next(iter(found.values()))
+    own = [(name, sum(processor for _, processor in times[name])) for name in ways]
     return {
+        "ratios": {f"{own[0][0]} / {name}": own[0][1] / seconds for name, seconds in own[1:]},
         "images": options.images,
         "truths": options.truths,
         "detections": len(free_D7),

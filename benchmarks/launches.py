@@ -9,19 +9,21 @@ an operation whose result, or whose shape, the host must know before it can go o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from assigners import ATSS, DSLA, FCOS, O2F, POTO, SimOTA, TaskAligned
 from benchmarks.cases import STRIDES, Case
+from benchmarks.turns import table, write
+from command_line import option, run
 
-BOXES = (1, 7, 30, 100)
+IMAGES = 16
 WAITS = (
     "_local_scalar_dense", "nonzero", "masked_select", "unique", "bincount", "equal", "is_nonzero"
 )  # fmt: skip
@@ -78,18 +80,39 @@ def counted(call: Callable[[], Any]) -> Launches:
     return seen
 
 
-def main() -> None:
-    table = Table(
-        "assigner", *(f"{n} boxes" for n in BOXES), title="operations / waits, 16 images of 640x640"
-    )
+@dataclass
+class Options:
+    """What the command line can set."""
+
+    boxes: list[int] = option([1, 7, 30, 100], help="of an image")
+    out: str = option("benchmarks/results", help="folder of launches.json and launches.md")
+
+
+def bench(options: Options) -> None:
+    """Counts, prints the table and writes it."""
+    rows: list[dict[str, Any]] = []
     for name, assigner in ASSIGNERS.items():
-        cells = []
-        for count in BOXES:
-            inputs = Case("", 640, 640, STRIDES, (count,) * 16).draw()
-            seen = counted(lambda inputs=inputs, assigner=assigner: assigner(*inputs, 0.5))  # type: ignore[misc]
-            cells.append(f"{seen.operations.total()} / {seen.waits.total()}")
-        table.add_row(name, *cells)
-    Console().print(table)
+        for count in options.boxes:
+            inputs = Case("", 640, 640, STRIDES, (count,) * IMAGES).draw()
+            seen = counted(partial(assigner, *inputs, 0.5))
+            counts = {"operations": seen.operations.total(), "waits": seen.waits.total()}
+            rows.append({"assigner": name, "boxes": count, **counts})
+    ratios = {
+        f"{row['assigner']}: boxes per operation, {row['boxes']} an image": IMAGES
+        * row["boxes"]
+        / row["operations"]
+        for row in rows
+    }
+    cells = {(row["assigner"], row["boxes"]): f"{row['operations']} / {row['waits']}" for row in rows}
+    lines = [[name, *(cells[name, count] for count in options.boxes)] for name in ASSIGNERS]
+    header = ("operations / waits", *(f"{count} boxes" for count in options.boxes))
+    about = f"{IMAGES} images of 640x640 px."
+    write({"rows": rows, "ratios": ratios}, f"{about}\n\n{table(header, lines)}", options.out, "launches")
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Counts what the command line asks for."""
+    run(Options, bench, __doc__, words)
 
 
 if __name__ == "__main__":

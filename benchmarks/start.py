@@ -137,7 +137,13 @@ def bench(options: Options) -> None:
         f"{options.images:,} images, {options.boxes:,} boxes with polygons, {size / 1e6:.0f} MB. "
         f"Median of {options.repeats} turns, memory above that of the imports. {machine()}."
     )
-    write({"rows": rows}, f"{about}\n\n{table(HEADER, lines)}", options.out, "start")
+    seconds = {row["name"]: row["seconds"] for row in rows}
+    ratios = {
+        f"json.loads / {name}": seconds["json.loads alone"] / seconds[name]
+        for name in seconds
+        if "annot" in name
+    }
+    write({"rows": rows, "ratios": ratios}, f"{about}\n\n{table(HEADER, lines)}", options.out, "start")
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -205,7 +205,12 @@ def bench(options: Options) -> None:
         f"{options.boxes} boxes, {CLASSES} classes, {options.candidates} candidates an image. "
         f"Median of {options.repeats} turns, {machine(options.device)}."
     )
-    write({"rows": rows}, f"{about}\n\n{table(HEADER, lines)}", options.out, "step")
+    ratios = {
+        f"{row['kind']}: {row['name']} {row['precision']}": row["ratio"]
+        for row in rows
+        if row["name"].startswith(STEP)
+    }
+    write({"rows": rows, "ratios": ratios}, f"{about}\n\n{table(HEADER, lines)}", options.out, "step")
 
 
 def main(words: Sequence[str] | None = None) -> None:

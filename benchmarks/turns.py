@@ -46,7 +46,10 @@ def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def write(report: Mapping[str, Any], text: str, folder: str | Path, name: str) -> None:
-    """Prints the text and writes it to NAME.md beside the figures in NAME.json."""
+    """Prints the text and writes it to NAME.md beside the figures in NAME.json.
+
+    `report["ratios"]`, of which more is better, is what benchmarks.guard watches.
+    """
     file = new_folder(folder) / f"{name}.json"
     file.write_text(json.dumps(report, indent=1) + "\n")
     file.with_suffix(".md").write_text(text + "\n")

@@ -34,6 +34,7 @@ def test_a_row_for_each_runtime(tmp_path: Path, threads: None) -> None:
     words = ["size=64", "threads=[1]", "candidates=[3,8]", "above=20", "repeats=1", f"out={tmp_path}"]
     deploy.main([f"checkpoint={trained('centerness')[0]}", *words])
     report = json.loads((tmp_path / "deploy.json").read_text())
+    assert all(ratio > 0 for ratio in report["ratios"].values())
     runtimes = ["ONNX Runtime", *(["OpenVINO"] if find_spec("openvino") else [])]
     assert [row["runtime"] for row in report["rows"]] == ["torch eager", *runtimes]
     assert [list(row) for row in report["nms"]] == [["candidates", "torch", *runtimes]] * 2

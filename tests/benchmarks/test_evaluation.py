@@ -15,6 +15,7 @@ def test_from_detections_to_a_table(tmp_path: Path, capsys: pytest.CaptureFixtur
     report = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert (report["images"], report["detections"]) == (12, 180)
     assert report["difference"] < 1e-4  # eval.json rounds to four digits
+    assert len(report["ratios"]) == len(report["rows"]) - 1
     assert report["rows"][0]["name"] == evaluation.PLAIN
     assert any(row["name"].startswith("pycocotools 2") for row in report["rows"])
     assert "| evaluation by |" in (tmp_path / "out" / "evaluation.md").read_text()
@@ -32,6 +33,6 @@ def test_the_plain_way_counts_the_same_duplicates(tmp_path: Path) -> None:
     assert plain["nms_free"]["duplicates"] > 0
 
 
-def test_the_bootstrap(capsys: pytest.CaptureFixture[str]) -> None:
-    bootstrap.main(["images=8", "classes=3", "limit=12", "resamples=20"])
+def test_the_bootstrap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bootstrap.main(["images=8", "classes=3", "limit=12", "resamples=20", f"out={tmp_path}"])
     assert "95% interval" in capsys.readouterr().out

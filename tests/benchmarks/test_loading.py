@@ -15,7 +15,9 @@ def test_loading(tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     loading.main(["images=2", "repeats=1", "sizes=[320]", f"out={tmp_path}"])
     torch.set_num_threads(threads)
-    rows = json.loads((tmp_path / "loading.json").read_text())["rows"]
+    report = json.loads((tmp_path / "loading.json").read_text())
+    rows = report["rows"]
+    assert len(report["ratios"]) == len(rows) - len(loading.THEIRS)
     assert {row["name"] for row in rows} >= {*loading.THEIRS, "matchpoint", "matchpoint, draft"}
     assert all(row["images_per_second"] > 0 for row in rows)
     assert (tmp_path / "loading.md").read_text().count("\n| ") == len(rows) + 2
@@ -37,6 +39,8 @@ def test_both_pipelines_make_the_same_batch(tmp_path: Path) -> None:
 
 def test_start(tmp_path: Path) -> None:
     start.main(["images=5", "boxes=30", "repeats=1", f"out={tmp_path}"])
-    rows = json.loads((tmp_path / "start.json").read_text())["rows"]
+    report = json.loads((tmp_path / "start.json").read_text())
+    rows = report["rows"]
+    assert [name.split(" / ")[1] for name in report["ratios"]] == list(start.WAYS)[1:3]
     assert [row["name"] for row in rows] == list(start.WAYS)
     assert all(row["seconds"] > 0 for row in rows)

@@ -19,7 +19,9 @@ def test_drawn_predictions_have_so_many_candidates(candidates: int) -> None:
 
 def test_selection(tmp_path: Path) -> None:
     select.main(["images=[1,2]", "candidates=[3]", "repeats=1", f"out={tmp_path}"])
-    rows = json.loads((tmp_path / "select.json").read_text())["rows"]
+    report = json.loads((tmp_path / "select.json").read_text())
+    rows = report["rows"]
+    assert list(report["ratios"].values()) == [row["ratio"] for row in rows]
     assert [row["images"] for row in rows] == [1, 2]
     assert (tmp_path / "select.md").read_text().count("\n| ") == 4
 
@@ -27,7 +29,12 @@ def test_selection(tmp_path: Path) -> None:
 def test_step(tmp_path: Path) -> None:
     words = ["images=1", "size=32", "boxes=1", "candidates=20", "repeats=1", "precisions=[float32]"]
     step.main([*words, f"out={tmp_path}"])
-    rows = json.loads((tmp_path / "step.json").read_text())["rows"]
+    report = json.loads((tmp_path / "step.json").read_text())
+    rows = report["rows"]
+    assert [row["name"] for row in rows if row["ratio"] in report["ratios"].values()][-2:] == [
+        "matchpoint, NMS",
+        "matchpoint, NMS-free",
+    ]
     assert [(row["kind"], row["name"]) for row in rows] == [
         ("training step", "torchvision"),
         ("training step", "matchpoint"),

@@ -75,7 +75,7 @@ class MaxIoU(Assigner):
         pairs, value_N = pairs[row_N], value_N[row_N]
         # 4. Positive from the upper threshold on, ignored below it.
         positive_N = value_N >= self.positive
-        ignored, positives = pairs[~positive_N], pairs[positive_N]
+        ignored, positives = (pairs[rows_N.nonzero().squeeze(1)] for rows_N in (~positive_N, positive_N))
         # 5. Target.
         one_K = torch.ones_like(positives.truth_M, dtype=torch.float32)
         return replace(

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from .core.boxes import iou, take
-from .core.pairs import assignment, exact, predicted
+from .core.pairs import assignment, exact, predicted_iou
 from .core.quality import central_pairs, quality
 from .core.ranking import ONE, best_per_cell, ranked, within_first
 from .core.soft_labels import one_to_few_labels, soft_target
@@ -59,8 +58,7 @@ class O2F(Assigner):
         pairs = central_pairs(grid, boxes_G4, self.center_radius)
         # 2. Quality.
         cell_M = pairs.cells(truth, len(grid))
-        p_M, boxes_M4 = predicted(pairs, cell_M, predictions, truth)
-        iou_M = iou(boxes_M4, take(boxes_G4, pairs.truth_M))
+        p_M, iou_M = predicted_iou(pairs, cell_M, predictions, truth)
         q_M = quality(p_M, iou_M, self.alpha)
         # 3. The best of each truth, where the boxes overlap at all.
         q_M = q_M.masked_fill(iou_M <= 0, -1.0)

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import torch
 
-from .core.boxes import iou, take
 from .core.matching import best_matching
-from .core.pairs import assignment, exact, predicted
+from .core.pairs import assignment, exact, predicted_iou
 from .core.quality import central_pairs, quality
 from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
 
@@ -39,8 +38,7 @@ class POTO(Assigner):
         pairs = central_pairs(grid, boxes_G4, self.center_radius)
         # 2. Quality, where the boxes overlap at all.
         cell_M = pairs.cells(truth, len(grid))
-        p_M, boxes_M4 = predicted(pairs, cell_M, predictions, truth)
-        iou_M = iou(boxes_M4, take(boxes_G4, pairs.truth_M))
+        p_M, iou_M = predicted_iou(pairs, cell_M, predictions, truth)
         row_N = (iou_M > 0).nonzero().squeeze(1)
         q_N = quality(p_M[row_N], iou_M[row_N], self.alpha)
         # 3. The best one-to-one assignment; 4. it leaves no conflict.

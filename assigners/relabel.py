@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .core.boxes import iou
-from .core.pairs import Pairs, exact, predicted
+from .core.pairs import Pairs, exact, predicted_iou
 from .core.quality import quality
 from .core.soft_labels import one_to_few_labels, soft_target
 from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
@@ -48,8 +47,7 @@ class OneToFewLabels(Assigner):
         """The positives of a batch; `progress` in [0, 1] sets the soft targets."""
         found = self.assigner(grid, predictions, truth, progress)
         positives = Pairs(found.truth_K, found.point_K)
-        p_K, boxes_K4 = predicted(positives, positives.cells(truth, len(grid)), predictions, truth)
-        iou_K = iou(boxes_K4, truth.boxes_G4.float().index_select(0, found.truth_K))
+        p_K, iou_K = predicted_iou(positives, positives.cells(truth, len(grid)), predictions, truth)
         score_K, weight_K, certain_K = one_to_few_labels(
             found.truth_K,
             p_K,

@@ -11,7 +11,7 @@ from torch import Tensor
 from .core.boxes import iou, power, take
 from .core.minimum import fill_up
 from .core.overlaps import MARGIN, OVERLAP, blocks_of, overlapping
-from .core.pairs import Pairs, assignment, exact, points_within, predicted, probability
+from .core.pairs import Pairs, assignment, exact, points_within, predicted_iou, probability
 from .core.ranking import (
     ONE,
     best_per_cell,
@@ -86,8 +86,7 @@ class TaskAligned(Assigner):
             pairs = pairs[_within_reach(grid, pairs, boxes_G4, self.reach)]
         # 2. Alignment.
         cell_M = pairs.cells(truth, len(grid))
-        p_M, boxes_M4 = predicted(pairs, cell_M, predictions, truth)
-        iou_M = iou(boxes_M4, take(boxes_G4, pairs.truth_M))
+        p_M, iou_M = predicted_iou(pairs, cell_M, predictions, truth)
         t_M = power(p_M, self.alpha) * power(iou_M, self.beta)
         # 3. The best of each truth; 4. one truth per point.
         if self.candidates == "inside":

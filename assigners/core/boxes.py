@@ -32,11 +32,11 @@ def power(base_N: Tensor, exponent: float) -> Tensor:
     base_N = base_N.double()
     if exponent not in range(1, 9):
         return base_N.pow(exponent).float()
-    result_N = base_N
+    result_N = base_N.clone()
     for bit in f"{int(exponent):b}"[1:]:
-        result_N = result_N * result_N
+        result_N.mul_(result_N)
         if bit == "1":
-            result_N = result_N * base_N
+            result_N.mul_(base_N)
     return result_N.float()
 
 
@@ -63,6 +63,39 @@ def iou(a_N4: Tensor, b_N4: Tensor) -> Tensor:
     union_N = (area(a_N4) + area(b_N4)).sub_(inter_N)
     # Two empty boxes: 0 / SMALLEST. A NaN or infinite side: 0.
     return inter_N.div_(union_N.clamp_(min=SMALLEST)).nan_to_num_(0.0).clamp_(max=1.0)
+
+
+def iou_of_rows(a_N4: Tensor, b_N4: Tensor, row_a_M: Tensor, row_b_M: Tensor) -> Tensor:
+    """The IoU of pairs of float32 boxes given by their rows, (M,): equal to `iou` of the gathered boxes.
+
+    Both values of a corner are gathered as one number of 64 bits, areas are computed before, and
+    nothing lives longer than needed: on a CPU, new memory costs as much time as what is written to it.
+    """
+    if len(row_a_M) < len(a_N4):
+        return iou(take(a_N4, row_a_M), take(b_N4, row_b_M))
+    (low_N, high_N), (low_of_b_N, high_of_b_N) = _corners(a_N4), _corners(b_N4)
+    side_M2 = _gather(high_N, row_a_M)
+    torch.minimum(side_M2, _gather(high_of_b_N, row_b_M), out=side_M2)
+    low_M2 = _gather(low_N, row_a_M)
+    torch.maximum(low_M2, _gather(low_of_b_N, row_b_M), out=low_M2)
+    side_M2.sub_(low_M2).clamp_(min=0)
+    del low_M2
+    inter_M = side_M2[:, 0] * side_M2[:, 1]
+    del side_M2
+    union_M = area(a_N4).index_select(0, row_a_M)
+    union_M.add_(area(b_N4).index_select(0, row_b_M)).sub_(inter_M)
+    return inter_M.div_(union_M.clamp_(min=SMALLEST)).nan_to_num_(0.0).clamp_(max=1.0)
+
+
+def _corners(boxes_N4: Tensor) -> tuple[Tensor, Tensor]:
+    """The low and the high corners, (N,) each: x and y are the halves of an int64."""
+    low_N, high_N = boxes_N4.view(-1, 2, 2).transpose(0, 1).contiguous().view(torch.int64).squeeze(2)
+    return low_N, high_N
+
+
+def _gather(corner_N: Tensor, row_M: Tensor) -> Tensor:
+    """Some corners, (M, 2) float32."""
+    return corner_N.index_select(0, row_M).view(torch.float32).view(-1, 2)
 
 
 def giou(a_N4: Tensor, b_N4: Tensor) -> Tensor:

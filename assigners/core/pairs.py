@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .boxes import take, usable
+from .boxes import iou_of_rows, take, usable
 from .types import Assignment, GroundTruth, PointGrid, Predictions
 
 
@@ -30,7 +30,7 @@ class Pairs:
     point_M: Tensor
 
     def __getitem__(self, rows: Tensor) -> Pairs:
-        return Pairs(self.truth_M[rows], self.point_M[rows])
+        return Pairs(self.truth_M.index_select(0, rows), self.point_M.index_select(0, rows))
 
     def cells(self, truth: GroundTruth, points: int) -> Tensor:
         """image x P + point: one number for a point of the batch, (M,) int64."""
@@ -113,12 +113,24 @@ def predicted(
     pairs: Pairs, cell_M: Tensor, predictions: Predictions, truth: GroundTruth
 ) -> tuple[Tensor, Tensor]:
     """The probability p_M of the truth's class and the predicted boxes (M, 4) of the pairs, float32."""
-    classes = predictions.scores_BPC.shape[2]
-    # index_select on flat views takes half the time of indexing by several tensors.
-    entry_M = (cell_M * classes).add_(truth.labels_G.index_select(0, pairs.truth_M))
-    p_M = predictions.scores_BPC.reshape(-1).index_select(0, entry_M)
     boxes_M4 = take(predictions.boxes_BP4.reshape(-1, 4), cell_M)
-    return probability(p_M), boxes_M4.float()
+    return _predicted_class(pairs, cell_M, predictions, truth), boxes_M4.float()
+
+
+def predicted_iou(
+    pairs: Pairs, cell_M: Tensor, predictions: Predictions, truth: GroundTruth
+) -> tuple[Tensor, Tensor]:
+    """The probability p_M of the truth's class and the IoU of the predicted box with the truth, float32."""
+    boxes_P4 = predictions.boxes_BP4.reshape(-1, 4).float()
+    iou_M = iou_of_rows(boxes_P4, truth.boxes_G4.float(), cell_M, pairs.truth_M)
+    return _predicted_class(pairs, cell_M, predictions, truth), iou_M
+
+
+def _predicted_class(pairs: Pairs, cell_M: Tensor, predictions: Predictions, truth: GroundTruth) -> Tensor:
+    # index_select on flat views takes half the time of indexing by several tensors.
+    entry_M = cell_M * predictions.scores_BPC.shape[2]
+    entry_M.add_(truth.labels_G.index_select(0, pairs.truth_M))
+    return probability(predictions.scores_BPC.reshape(-1).index_select(0, entry_M))
 
 
 def probability(score: Tensor) -> Tensor:

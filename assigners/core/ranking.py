@@ -69,7 +69,7 @@ def kth_at_least(pairs: Pairs, key_M: Tensor, k: int, truths: int) -> Tensor:
         key_M: the bits, int32, of values from 0 to 1.
     """
     _, last_G = _histogram(pairs.truth_M, key_M, k, truths, ONE)
-    return (((ONE >> BAR_BITS) - last_G).to(torch.int32) << BAR_BITS).view(torch.float32)
+    return (((ONE >> BAR_BITS) - last_G) << BAR_BITS).view(torch.float32)
 
 
 def _histogram(
@@ -84,7 +84,7 @@ def _histogram(
     else:
         bar_M = ((most >> BAR_BITS) - level_M).clamp_(max=BARS - 1)
     count_GH = counts((truth_M * BARS).add_(bar_M), truths * BARS).view(truths, BARS)
-    return bar_M, (count_GH.cumsum(1) < k).sum(1)
+    return bar_M, (count_GH.cumsum(1) < k).sum(1, dtype=torch.int32)
 
 
 def counts(group_M: Tensor, groups: int) -> Tensor:
@@ -151,4 +151,5 @@ def settle_among_all(cell_M: Tensor, row_N: Tensor, claims_N: Tensor, value_M: T
     rivals_M = contested_P.index_select(0, cell_M)
     rivals_M.index_copy_(0, row_N, claims_N | contested_P.index_select(0, cell_N))
     row_Q = rivals_M.nonzero().squeeze(1)
-    return row_Q[best_per_cell(cell_M[row_Q], value_M[row_Q], cells)]
+    cell_Q, value_Q = cell_M.index_select(0, row_Q), value_M.index_select(0, row_Q)
+    return row_Q.index_select(0, best_per_cell(cell_Q, value_Q, cells))

@@ -16,6 +16,23 @@ def test_the_same_seed_draws_the_same_batch() -> None:
     assert not torch.equal(truth.boxes_G4, SMALL.draw(2)[2].boxes_G4)
 
 
+def test_a_batch_does_not_depend_on_the_number_of_threads() -> None:
+    crowded = Case("crowded", 320, 320, (8, 16), (40,) * 8)
+    threads = torch.get_num_threads()
+    drawn = []
+    try:
+        for count in (1, 5):
+            torch.set_num_threads(count)
+            drawn.append(crowded.draw())
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(threads)
+    (_, first, truth), (_, second, other) = drawn
+    assert torch.equal(first.boxes_BP4, second.boxes_BP4)
+    assert torch.equal(first.scores_BPC, second.scores_BPC)
+    assert torch.equal(truth.boxes_G4, other.boxes_G4)
+
+
 def test_truths_have_the_counts_and_the_sizes_asked_for() -> None:
     grid, predictions, truth = SMALL.draw()
     assert torch.bincount(truth.image_G, minlength=3).tolist() == [3, 0, 5]

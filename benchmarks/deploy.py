@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -86,6 +87,7 @@ def runtimes(network: Detector, record: Record, images_B3HW: np.ndarray, folder:
 
 def compiled(model: onnx.ModelProto, threads: int) -> Callable[[dict[str, np.ndarray]], list[np.ndarray]]:
     """An ONNX model in OpenVINO on the CPU, in float32 as the others."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # sends nothing, starts no process
     import openvino
 
     core = openvino.Core()

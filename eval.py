@@ -15,9 +15,9 @@ import hydra
 from omegaconf import DictConfig
 
 import engine.config.compose  # noqa: F401  # makes the keys of configs/eval.yaml known to Hydra
-from engine import distributed
 from engine.config import command
-from engine.evaluate import evaluate_checkpoint
+from engine.run.directory import checkpoint_file
+from engine.sweep import is_rank_0
 from errors import UsageError
 
 logging.captureWarnings(True)
@@ -27,13 +27,16 @@ logging.captureWarnings(True)
 def main(config: DictConfig) -> float:
     """Returns the AP that eval.metric names."""
     try:
+        if is_rank_0():
+            checkpoint_file(config)  # a wrong name is told before torch is imported, which takes seconds
+        from engine.evaluate import evaluate_checkpoint
+
         return evaluate_checkpoint(config)
     except UsageError as error:
-        if distributed.launched():  # the other processes have ended, too
+        if command.launched():  # the other processes have ended, too
             raise SystemExit(str(error)) from None
         command.end(str(error))
 
 
 if __name__ == "__main__":
     command.run(main, "eval")
-    distributed.leave()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from command_line import option, run
 from errors import UsageError
+from inference.record import require_checkpoint
 
 
 @dataclass
@@ -37,9 +38,11 @@ def export(options: Options) -> Path:
     Raises:
         UsageError: if the checkpoint cannot be read or the file not be written.
     """
+    source = Path(options.checkpoint)
+    if not source.is_dir():  # of tools.share
+        require_checkpoint(source)  # before torch is imported, which takes seconds
     from detector.trained import read_checkpoint
 
-    source = Path(options.checkpoint)
     network, record = read_checkpoint(source)
     suffix = ".onnx" if options.format == "onnx" else ".pt2"
     path = Path(options.out) if options.out else source.with_suffix(suffix)

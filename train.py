@@ -15,11 +15,9 @@ os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 import hydra
 from omegaconf import DictConfig
 
-import engine.config.compose  # noqa: F401  # makes the keys of configs/train.yaml known to Hydra
-from engine import distributed
 from engine.config import command
-from engine.sweep import in_sweep, record_failure, record_result
-from engine.trainer import train
+from engine.config.compose import check  # makes the keys of configs/train.yaml known to Hydra, too
+from engine.sweep import in_sweep, is_rank_0, record_failure, record_result
 from errors import UsageError
 
 logging.captureWarnings(True)
@@ -29,6 +27,10 @@ logging.captureWarnings(True)
 def main(config: DictConfig) -> float:
     """Returns the AP that eval.metric names, for sweepers."""
     try:
+        if is_rank_0():
+            check(config)  # a wrong value is told before torch is imported, which takes seconds
+        from engine.trainer import train
+
         value = train(config)
         record_result(config)
         return value
@@ -43,7 +45,7 @@ def main(config: DictConfig) -> float:
         reason = "".join(traceback.format_exception_only(error)).strip()
         trace = traceback.format_exc()
     record_failure(reason, trace)
-    if distributed.launched():  # the other processes have ended, and a sweep ends with them
+    if command.launched():  # the other processes have ended, and a sweep ends with them
         raise SystemExit(reason)
     # Out here no error is chained to it: that would keep the tensors of a failed job until the sweep ends.
     command.end(reason)
@@ -51,4 +53,3 @@ def main(config: DictConfig) -> float:
 
 if __name__ == "__main__":
     command.run(main, "train")
-    distributed.leave()

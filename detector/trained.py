@@ -24,7 +24,7 @@ from detector.select import nms, topk
 from detector.shared import read_shared
 from errors import UsageError
 from inference.predictor import Predictor, Raw
-from inference.record import Record, read_record
+from inference.record import Record, read_record, require_checkpoint
 
 
 def load(path: str | Path, device: torch.device | str = "auto") -> Predictor:
@@ -66,8 +66,7 @@ def read_state(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: as `load`.
     """
-    if not path.is_file():
-        raise UsageError(f"no checkpoint at {path}: give the last.pt or best.pt of a run")
+    require_checkpoint(path)
     if path.stat().st_size == 0:
         raise UsageError(f"{path} is no checkpoint: the file has zero bytes")
     try:

@@ -26,17 +26,12 @@ from errors import UsageError
 T = TypeVar("T")
 
 
-def launched() -> bool:
-    """Whether torchrun started this process."""
-    return dist.is_torchelastic_launched()
-
-
 def join() -> None:
     """Enters the group of processes that torchrun started, or stays in it for the next run of a sweep.
 
     Only rank 0 speaks: the others keep to what only they can know, such as images that they could not read.
     """
-    if launched() and not dist.is_initialized():
+    if dist.is_torchelastic_launched() and not dist.is_initialized():
         # What is said between the hosts goes by the CPU and need not wait for what the GPUs have queued.
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     if not is_main():

@@ -19,7 +19,7 @@ from engine.log.pictures import draw_predictions
 from engine.log.progress import ProgressBar
 from engine.log.report import print_result
 from engine.run import checkpoint
-from engine.run.directory import read_config, write_text
+from engine.run.directory import checkpoint_file, write_text
 from engine.run.lock import locked
 from engine.setup import bf16, build_dataset, choose_device, trained_model
 from engine.trainer import metric
@@ -41,7 +41,7 @@ def evaluate_checkpoint(options: DictConfig) -> float:
 
 def _evaluate(options: DictConfig, held: ExitStack) -> float:
     with distributed.agreed():
-        path = _checkpoint_file(options)
+        path = checkpoint_file(options)
         state = checkpoint.load(path)
         config = OmegaConf.create(state["config"])
         directory = _place_of_results(options, path, replace_options(config, options))
@@ -78,14 +78,6 @@ def _describe(directory: Path, config: DictConfig, metrics: Path) -> None:
     write_text(directory / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     if metrics.is_file():
         shutil.copyfile(metrics, directory / "metrics.jsonl")
-
-
-def _checkpoint_file(options: DictConfig) -> Path:
-    if options.run is None and options.checkpoint is None:
-        raise UsageError("nothing to evaluate: give run=runs/NAME or checkpoint=FILE")
-    if options.run is not None:
-        read_config(Path(options.run))  # names the runs that are there if this is none
-    return Path(options.checkpoint) if options.checkpoint else Path(options.run) / "last.pt"
 
 
 def _place_of_results(options: DictConfig, path: Path, given: Iterable[str]) -> Path:

@@ -31,7 +31,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from engine import distributed
 from engine.log.report import show
 from engine.run.directory import write_text
 
@@ -50,9 +49,14 @@ def in_sweep() -> bool:
     return HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
 
 
+def is_rank_0() -> bool:
+    """As engine.distributed.is_main, known from torchrun's variable: importing torch takes seconds."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def record_result(config: DictConfig) -> None:
     """Leaves both APs of a finished run for the report. A single run needs none."""
-    if in_sweep() and distributed.is_main():
+    if in_sweep() and is_rank_0():
         result = json.loads((Path(config.runs_dir) / str(config.name) / "eval.json").read_text())
         _write({name: result[name]["AP"] for name in ("nms", "nms_free")})
 
@@ -90,7 +94,7 @@ class SweepReport(Callback):
         except (HydraException, OmegaConfBaseException):
             return  # Hydra says the same in a moment, and ends
         _refuse_shared_directories(jobs)
-        if jobs and os.environ.get("RANK", "0") == "0":  # of torchrun
+        if jobs and is_rank_0():
             # Hydra has no hook for a sweep with a failed job. This one also comes after Ctrl-C.
             atexit.register(report, jobs, Path(config.hydra.sweep.dir).absolute())
 

@@ -99,6 +99,12 @@ class Record(Part, frozen=True):
         return msgspec.json.encode(self).decode()
 
 
+def require_checkpoint(path: Path) -> None:
+    """Raises UsageError if there is no such file."""
+    if not path.is_file():
+        raise UsageError(f"no checkpoint at {path}: give the last.pt or best.pt of a run")
+
+
 def read_record(content: Any, path: Path) -> Record:
     """The record from what `Record.plain` gave.
 

@@ -27,11 +27,20 @@ def run(main: Callable[[], object], name: str) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         main()
+        if launched():
+            from engine import distributed
+
+            distributed.leave()
     except JobFailedError:
         sys.exit(1)
     except HydraException as error:
         words = [word for word in sys.argv[1:] if not word.startswith("-")]
         sys.exit(str(composing_error(error, words, name)))
+
+
+def launched() -> bool:
+    """Whether torchrun started this process; without torch, whose import takes seconds."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def end(reason: str) -> NoReturn:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from engine.config.compose import completed
+from engine.run.directory import require_checkpoint
 from errors import UsageError
 
 VERSION = 1
@@ -39,10 +40,7 @@ def load(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: if the file is missing, damaged, or no checkpoint of this project.
     """
-    if not path.is_file():
-        raise UsageError(
-            f"no checkpoint at {path}: give checkpoint=FILE, or run=DIR of a run that has last.pt"
-        )
+    require_checkpoint(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a file of anything makes torch.load raise nearly anything

@@ -107,6 +107,27 @@ def begin(run: Run, config: DictConfig) -> None:
         write_text(run.path / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
 
 
+def checkpoint_file(options: DictConfig) -> Path:
+    """The checkpoint that the options of eval.py name.
+
+    Raises:
+        UsageError: if they name none, or one that is not there.
+    """
+    if options.run is None and options.checkpoint is None:
+        raise UsageError("nothing to evaluate: give run=runs/NAME or checkpoint=FILE")
+    if options.run is not None:
+        read_config(Path(options.run))  # names the runs that are there if this is none
+    path = Path(options.checkpoint) if options.checkpoint else Path(options.run) / "last.pt"
+    require_checkpoint(path)
+    return path
+
+
+def require_checkpoint(path: Path) -> None:
+    """Raises UsageError if there is no such file."""
+    if not path.is_file():
+        raise UsageError(f"no checkpoint at {path}: give checkpoint=FILE, or run=DIR of a run with last.pt")
+
+
 def read_config(path: Path) -> DictConfig:
     """The config of a run directory; a key that a later version added has its default."""
     file = path / "config.yaml"

@@ -14,7 +14,7 @@ demo: $(STAMP)
 	$(BIN)/python train.py assigner=o2f logger=none
 
 test: $(STAMP)
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -76,10 +76,16 @@ def _line(words: Sequence[str], sweep: bool) -> str:
 
 
 def _choices(config: dict[str, Any]) -> list[tuple[str, str]]:
-    """For each group of configs the choice that leaves the fewest keys to be set, one group after another."""
+    """For each group of configs the choice that leaves the fewest keys to be set, one group after another.
+
+    Where the config itself names a choice, the others are not tried: composing takes 0.1 s.
+    """
     wanted, chosen = _flat(config), dict[str, str]()
     for group in GROUPS:
         names = sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+        own = config[group].get("name") if group in config else None
+        if own in names:
+            names = [own]
         open_keys = {}
         for name in names:
             try:

@@ -4,6 +4,7 @@
     class Options:
         runs: list[str] = option(words=True, help="run directories")   # the words without "="
         root: str = option(help="folder of the data set")              # has no default: must be given
+        parts: list[str] = option(repeat=True, help="a part")          # parts=A parts=B: at least one
         seed: int = option(0, least=0, help="seed of the resamples")
 
     def main(words: Sequence[str] | None = None) -> None:
@@ -38,6 +39,7 @@ def option(
     most: float | None = None,
     choices: Sequence[str] = (),
     words: bool = False,
+    repeat: bool = False,
 ) -> Any:
     """A field of an options dataclass.
 
@@ -47,8 +49,10 @@ def option(
         least, most: the range of a number, both ends allowed.
         choices: the texts that the option, or each member of its list, may be.
         words: takes the words that are not key=value; its default is no words.
+        repeat: a list of texts, of which each word key=value adds one, as typed.
     """
-    about = {"help": help, "least": least, "most": most, "choices": tuple(choices), "words": words}
+    about = {"help": help, "least": least, "most": most, "choices": tuple(choices)}
+    about |= {"words": words, "repeat": repeat}
     if words or isinstance(default, list):
         values = [] if words else list(default)
         return field(default_factory=lambda: list(values), metadata=about)
@@ -78,6 +82,10 @@ def parse(options: type[T], words: Sequence[str]) -> T:
             if equals:
                 wrong = f"there is no key {key}{did_you_mean(key, known)};"
             raise UsageError(f"{word}: {wrong} the keys are {', '.join(known)}{more}")
+        if known[key].metadata["repeat"]:
+            config[key] = [*(config[key] if key in given else ()), value]
+            given.add(key)
+            continue
         if key in given:
             raise UsageError(f"{word}: {key} is given twice")
         given.add(key)
@@ -91,7 +99,8 @@ def parse(options: type[T], words: Sequence[str]) -> T:
         _check(known[key], config[key])
     for key, one in known.items():
         if OmegaConf.is_missing(config, key):
-            raise UsageError(f"{key}={_kind(hints[key])} is missing: {one.metadata['help']}")
+            kind = "TEXT" if known[key].metadata["repeat"] else _kind(hints[key])
+            raise UsageError(f"{key}={kind} is missing: {one.metadata['help']}")
     if rest is not None:
         config[rest.name] = others
     made = OmegaConf.to_object(config)
@@ -138,7 +147,8 @@ def help_text(options: type, about: str | None) -> str:
     hints = get_type_hints(options)
     lines = []
     for one in fields(options):
-        name = "WORDS" if one.metadata["words"] else f"{one.name}={_kind(hints[one.name])}"
+        kind = "TEXT, repeatable" if one.metadata["repeat"] else _kind(hints[one.name])
+        name = "WORDS" if one.metadata["words"] else f"{one.name}={kind}"
         notes = [one.metadata["help"]]
         if one.metadata["choices"]:
             notes.append(f"of {', '.join(one.metadata['choices'])}")

@@ -145,7 +145,7 @@ class Evaluator:
     @torch.inference_mode()
     def _detect(self, model: Detector, batch: Batch) -> dict[tuple[str, str], list[Detections]]:
         """The detections of each predictor and selection."""
-        images = batch.to(self._device).images_B3HW
+        images = batch.images_B3HW.to(self._device, non_blocking=True)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
             outputs = model.outputs(images)
         return {

@@ -1,4 +1,4 @@
-"""The optimizer, the learning rate, the moving average of the weights, and the progress of training."""
+"""The optimizer, the learning rate, and the progress of training."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
-from torch.optim.swa_utils import AveragedModel
 
 from errors import UsageError
-
-Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 def progress(epoch: int, epochs: int) -> float:
@@ -56,23 +52,3 @@ def learning_rate_factor(schedule: Mapping[str, Any], steps_per_epoch: int) -> C
         return start * 0.1 ** sum(step >= milestone for milestone in milestones)
 
     return factor
-
-
-def moving_average(model: nn.Module, decay: float) -> AveragedModel:
-    """The exponential moving average of weights and buffers.
-
-    The decay warms up as (1 + n) / (10 + n) after n updates, so that a short run is not held back by its
-    random start.
-    """
-
-    @torch.no_grad()
-    def average(averaged: Tensors, current: Tensors, updates: Tensor | int) -> None:
-        n = float(result.n_averaged)  # that one stays on the CPU; `updates` is its copy on the device
-        share = 1 - min(decay, (1 + n) / (10 + n))
-        if averaged[0].is_floating_point():
-            torch._foreach_lerp_(averaged, current, share)
-        else:
-            torch._foreach_copy_(averaged, current)
-
-    result = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
-    return result

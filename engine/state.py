@@ -11,8 +11,9 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from detector.detector import Detector
 from engine import distributed
+from engine.average import MovingAverage
 from engine.run import checkpoint
-from engine.schedule import build_optimizer, learning_rate_factor, moving_average
+from engine.schedule import build_optimizer, learning_rate_factor
 from errors import UsageError
 
 TO_CONTINUE = ("batch", "step", "best", "model", "ema_updates", "optimizer", "schedule", "random")
@@ -39,7 +40,7 @@ class State:
         self, model: Detector, schedule: Mapping[str, Any], steps_per_epoch: int, fused: bool = False
     ) -> None:
         self.model = model
-        self.average = moving_average(model, schedule["ema"]) if schedule["ema"] else None
+        self.average = MovingAverage(model, schedule["ema"]) if schedule["ema"] else None
         self.optimizer = build_optimizer(model, schedule, fused)
         self.learning_rate = LambdaLR(self.optimizer, learning_rate_factor(schedule, steps_per_epoch))
         self.clip_norm = schedule["clip_norm"]
@@ -60,7 +61,7 @@ class State:
         self.learning_rate.step()
         self.step += 1
         if self.average is not None:
-            self.average.update_parameters(self.model)
+            self.average.update(self.model)
 
     def result(self) -> dict[str, Any]:
         """What inference reads."""
@@ -74,7 +75,7 @@ class State:
             "evaluated": self.evaluated,
             "best": self.best,
             "model": self.model.state_dict(),
-            "ema_updates": int(self.average.n_averaged) if self.average is not None else 0,
+            "ema_updates": self.average.updates if self.average is not None else 0,
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.learning_rate.state_dict(),
             "random": distributed.gather(checkpoint.random_state()),
@@ -93,7 +94,7 @@ class State:
         checkpoint.load_weights(self.model, packed["model"], path)
         if self.average is not None:
             checkpoint.load_weights(self.average.module, packed["weights"], path)
-            self.average.n_averaged.fill_(packed["ema_updates"])
+            self.average.updates = packed["ema_updates"]
         try:
             self.optimizer.load_state_dict(packed["optimizer"])
         except ValueError as error:

@@ -138,9 +138,8 @@ def _from_corner(grid: PointGrid) -> Tensor:
     shifts = []
     for part, (rows, columns) in zip(grid.level_slices, grid.shapes, strict=True):
         # torchvision's spacing: less than the stride where that does not divide the side.
-        spacing_2 = grid.centers_P2.new_tensor([grid.width // columns, grid.height // rows])
-        stride_N1 = grid.stride_P[part, None]
-        corner_N2 = (grid.centers_P2[part] / stride_N1 - 0.5) * spacing_2
+        x_N, y_N = (grid.centers_P2[part] / grid.stride_P[part, None] - 0.5).unbind(1)
+        corner_N2 = torch.stack((x_N * (grid.width // columns), y_N * (grid.height // rows)), dim=1)
         shift_N2 = grid.centers_P2[part] - corner_N2
         shifts.append(torch.cat((shift_N2, -shift_N2), dim=1))
     return torch.cat(shifts)

@@ -148,16 +148,16 @@ def _aligned(distances_B4HW: Tensor, offset_B8HW: Tensor, center_P2: Tensor) -> 
     Where the sides taken from other places would cross, the box of the point's own place stays.
     """
     shape = distances_B4HW.shape[-2:]
-    center_4HW = center_P2.T.unflatten(1, shape).repeat(2, 1, 1)
-    sign_411 = center_P2.new_tensor([-1.0, -1.0, 1.0, 1.0])[:, None, None]
-    box_B4HW = center_4HW + sign_411 * distances_B4HW
+    center_2HW = center_P2.T.unflatten(1, shape)
+    near_B2HW, far_B2HW = distances_B4HW.chunk(2, dim=1)
+    box_B4HW = torch.cat((center_2HW - near_B2HW, center_2HW + far_B2HW), dim=1)
     # A 1x1 convolution of ones that reads every channel at its own offset (rows, columns).
     sampled_B4HW = deform_conv2d(
         box_B4HW.contiguous(), offset_B8HW.contiguous(), box_B4HW.new_ones(4, 1, 1, 1)
     )
     crossed_B1HW = (sampled_B4HW[:, :2] > sampled_B4HW[:, 2:]).any(dim=1, keepdim=True)
-    box_B4HW = torch.where(crossed_B1HW, box_B4HW, sampled_B4HW)
-    return flat(sign_411 * (box_B4HW - center_4HW))
+    near_B2HW, far_B2HW = torch.where(crossed_B1HW, box_B4HW, sampled_B4HW).chunk(2, dim=1)
+    return flat(torch.cat((center_2HW - near_B2HW, far_B2HW - center_2HW), dim=1))
 
 
 def _from_all(channels: int, convs: int, out_channels: int) -> nn.Sequential:

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 import pytest
-import torch
 from torch import nn
 from torch.optim import SGD, AdamW
 
-from engine.schedule import build_optimizer, learning_rate_factor, moving_average, progress
+from engine.schedule import build_optimizer, learning_rate_factor, progress
 from errors import UsageError
 
 COSINE = {"epochs": 10, "warmup_steps": 20, "decay": "cosine", "milestones": [], "decay_epochs": None}
@@ -79,27 +78,3 @@ def test_norms_and_biases_are_not_decayed_and_frozen_parameters_are_left_out(nam
     assert (decayed["weight_decay"], plain["weight_decay"]) == (0.02, 0.0)
     assert decayed["lr"] == 0.1
     assert decayed.get("momentum", 0.8) == 0.8
-
-
-def test_the_moving_average_is_the_plain_formula_for_weights_and_buffers() -> None:
-    torch.manual_seed(0)
-    model = network()
-    average = moving_average(model, 0.3)
-    expected: dict[str, torch.Tensor] = {}
-    for n in range(6):
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.add_(torch.randn_like(parameter))
-        model.train()(torch.randn(2, 3, 8, 8))  # moves the running statistics and counts a batch
-        average.update_parameters(model)
-        decay = min(0.3, (1 + n) / (10 + n))
-        for name, value in model.state_dict().items():
-            if n == 0 or not value.is_floating_point():
-                expected[name] = value.clone()
-            else:
-                expected[name] = decay * expected[name] + (1 - decay) * value
-    for name, value in average.module.state_dict().items():
-        torch.testing.assert_close(value, expected[name], msg=name)
-    assert average.module[1].num_batches_tracked == 6
-    assert not torch.equal(average.module[1].running_mean, model[1].running_mean)
-    assert not torch.equal(average.module[0].weight, model[0].weight)

@@ -7,12 +7,12 @@ operands are, as a GPU would, and counts when the host would wait for the device
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_flatten, tree_map
 
 from benchmarks.launches import is_view, waits
 
@@ -53,19 +53,39 @@ class OnDevice(Tensor):
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        flat, _ = tree_flatten((args, kwargs))
+        flat = tensors_of((args, kwargs))
         if func.overloadpacket.__name__ not in MAY_MIX:
-            strangers = [t for t in flat if isinstance(t, Tensor) and not isinstance(t, cls) and t.dim()]
+            strangers = [t for t in flat if not isinstance(t, cls) and t.dim()]
             if strangers:
                 raise WrongDeviceError(f"{func} got a CPU tensor of shape {tuple(strangers[0].shape)}")
         Contract.note(func, args, kwargs)
         # In-place operations return their input.
         owners = {id(t.value): t for t in flat if isinstance(t, cls)}
-        result = func(*tree_map(bare, args), **tree_map(bare, kwargs))
-        return tree_map(lambda x: owners[id(x)] if id(x) in owners else claimed(x), result)
+        result = func(*mapped(bare, args), **mapped(bare, kwargs))
+        return mapped(lambda x: owners[id(x)] if id(x) in owners else claimed(x), result)
 
 
 MAY_MIX = ("copy_", "_to_copy")  # what moves values between devices
+
+
+def tensors_of(x: Any) -> list[Tensor]:
+    """The tensors within the arguments of a call. (torch's pytree does this too, but dominates a step.)"""
+    if isinstance(x, Tensor):
+        return [x]
+    if isinstance(x, dict):
+        x = x.values()
+    elif not isinstance(x, list | tuple):
+        return []
+    return [tensor for item in x for tensor in tensors_of(item)]
+
+
+def mapped(change: Callable[[Any], Any], x: Any) -> Any:
+    """The arguments or the result of a call with every value changed."""
+    if isinstance(x, dict):
+        return {key: mapped(change, item) for key, item in x.items()}
+    if type(x) in (list, tuple):
+        return type(x)(mapped(change, item) for item in x)
+    return change(x)
 
 
 def bare(x: Any) -> Any:
@@ -120,36 +140,36 @@ class Contract(TorchFunctionMode):
         name = func.overloadpacket.__name__
         if not is_view(func):
             cls.current.operations[name] += 1
-        if waits(func, args, kwargs) or func.namespace == "torchvision":  # its NMS reads a mask on the host
+        if waits(func, args, kwargs) or name == "nms":  # torchvision's reads a mask on the host
             cls.current.waits[name] += 1
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
         name = getattr(func, "__name__", "")
-        flat, _ = tree_flatten((args, kwargs))
-        held = any(isinstance(t, OnDevice) for t in flat)
+        # The tensor that `to` takes its device from is not moved itself.
+        held = any(isinstance(t, OnDevice) for t in tensors_of(args[:1] if name == "to" else (args, kwargs)))
         if held and name in ("tolist", "cpu"):
             self.waits[name] += 1
-            return func(*tree_map(bare, args), **kwargs)
+            return func(*mapped(bare, args), **kwargs)
         if held and name in ("numpy", "__array__"):
             raise WrongDeviceError("numpy reads the CPU only")
         if held and name == "new_tensor":
             self.uploads[name] += 1
-            return claimed(func(*tree_map(bare, args), **kwargs))
+            return claimed(func(*mapped(bare, args), **kwargs))
         target = _target(name, args, kwargs)
         if target is None:
             return func(*args, **kwargs)
         args, kwargs = _on_cpu(args), _on_cpu(kwargs)
         if name == "to" and held and target.type == "cpu":
             self.waits[name] += 1
-            return func(*tree_map(bare, args), **kwargs)
+            return func(*mapped(bare, args), **kwargs)
         if target.type != "cuda":
             return func(*args, **kwargs)
         if name in ("tensor", "as_tensor") or (name == "to" and not held):
             self.uploads[name] += 1
         if name == "to" and held:
             return func(*args, **kwargs)
-        return claimed(func(*tree_map(bare, args), **kwargs))
+        return claimed(func(*mapped(bare, args), **kwargs))
 
 
 def _target(name: str, args: Any, kwargs: Any) -> torch.device | None:
@@ -170,4 +190,4 @@ def _on_cpu(arguments: Any) -> Any:
         is_device = isinstance(x, torch.device) or (isinstance(x, str) and x.startswith("cuda"))
         return torch.device("cpu") if is_device else x
 
-    return tree_map(moved, arguments)
+    return mapped(moved, arguments)

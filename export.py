@@ -2,7 +2,7 @@
 
 The ONNX file takes a batch of uint8 RGB images (B, 3, H, W), H and W multiples of 32, and gives boxes, scores
 and labels. `python predict.py checkpoint=FILE.onnx` runs it with ONNX Runtime, without torch. What each cut
-and format is for: docs/predict.md.
+and format is for: docs/export.md.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from detector.onnx_nms import with_nms
 from inference.onnx_model import NAME
 from inference.record import Record
 
-# Of 18, 20, 21 and 23 the fastest on the CPU, see docs/predict.md: from 21 on GroupNorm is one node, for
+# Of 18, 20, 21 and 23 the fastest on the CPU, see docs/export.md: from 21 on GroupNorm is one node, for
 # which ONNX Runtime has no kernel of its own there.
 OPSET = 18
 NO_PADDING = np.full((1, 2), 2**30)

@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +56,19 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str
     return directory, [json.loads((directory / f"{rank}.json").read_text()) for rank in range(2)]
 
 
+def both_trained(name: str, words: Sequence[str], directory: Path, tiny_run: Compose) -> Any:
+    """The runs of one and of two processes, the weights that both began with, and those of each."""
+    config = tiny_run(f"name={name}", *words)
+    train(config)
+    one, two = Path(config.runs_dir) / name, directory / name
+    weights = (torch.load(path / "last.pt", weights_only=True)["model"] for path in (one, two))
+    return one, two, initial_weights(config), *weights
+
+
 def test_two_processes_take_the_step_of_one(
     ranks: tuple[Path, list[dict[str, Any]]], tiny_run: Compose
 ) -> None:
-    config = tiny_run("name=gradients", *GRADIENTS)
-    train(config)
-    one, two = Path(config.runs_dir) / "gradients", ranks[0] / "gradients"
-    before = initial_weights(config)
-    weights = [torch.load(path / "last.pt", weights_only=True)["model"] for path in (one, two)]
+    one, two, before, *weights = both_trained("gradients", GRADIENTS, ranks[0], tiny_run)
     moved = 0
     for name, start in before.items():
         first, second = (weight[name] - start for weight in weights)
@@ -76,11 +81,7 @@ def test_two_processes_take_the_step_of_one(
 def test_two_processes_learn_from_images_of_many_sizes_as_one(
     ranks: tuple[Path, list[dict[str, Any]]], tiny_run: Compose
 ) -> None:
-    config = tiny_run("name=scales", *SCALES)
-    train(config)
-    one, two = Path(config.runs_dir) / "scales", ranks[0] / "scales"
-    before = initial_weights(config)
-    first, second = (torch.load(path / "last.pt", weights_only=True)["model"] for path in (one, two))
+    _, _, before, first, second = both_trained("scales", SCALES, ranks[0], tiny_run)
     difference = max(float((first[name] - second[name]).abs().max()) for name in before)
     moved = max(float((first[name] - before[name]).abs().max()) for name in before)
     assert difference < 1e-5 < 1e-3 < moved

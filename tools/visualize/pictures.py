@@ -50,12 +50,7 @@ def assignment_figure(scene: Scene, found: Mapping[str, Markers], note: str) -> 
         axes[row][0].set_ylabel(
             f"{assigner_title(name)}: {len(markers)} positives", fontsize=13, fontweight="bold"
         )
-    figure.suptitle(
-        f"The positives of each of {len(scene.truth)} truths, by assigner and FPN level\n{note}",
-        fontsize=13, y=1 - 0.12 / figure.get_figheight(), va="top",
-    )  # fmt: skip
-    _legend(figure, largest, any(markers.certain_K.any() for markers in found.values()))
-    return figure
+    return _titled(figure, scene, found, f"by assigner and FPN level\n{note}", largest)
 
 
 def family_figure(scene: Scene, found: Mapping[str, Markers], note: str, columns: int = 4) -> Figure:
@@ -68,8 +63,12 @@ def family_figure(scene: Scene, found: Mapping[str, Markers], note: str, columns
         ax.set_title(f"{assigner_title(name)}: {len(markers)}", fontsize=11)
     for ax in axes.flat[len(found) :]:
         ax.axis("off")
+    return _titled(figure, scene, found, f"all levels together\n{note}", largest)
+
+
+def _titled(figure: Figure, scene: Scene, found: Mapping[str, Markers], how: str, largest: float) -> Figure:
     figure.suptitle(
-        f"The positives of each of {len(scene.truth)} truths, all levels together\n{note}",
+        f"The positives of each of {len(scene.truth)} truths, {how}",
         fontsize=13, y=1 - 0.12 / figure.get_figheight(), va="top",
     )  # fmt: skip
     _legend(figure, largest, any(markers.certain_K.any() for markers in found.values()))

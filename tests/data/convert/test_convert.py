@@ -161,14 +161,19 @@ def test_voc_lists_name_the_splits(coco: Path, tmp_path: Path) -> None:
     assert sizes == [5, 2, 1]
 
 
+def turned(path: Path, pixels: Image.Transpose | None = None) -> None:
+    """Gives a photograph an EXIF orientation of a quarter turn, and turns its pixels."""
+    with Image.open(path) as image:
+        exif = image.getexif()
+        exif[0x0112] = 6
+        (image if pixels is None else image.transpose(pixels)).save(path, exif=exif, quality=95)
+
+
 def test_photographs_are_turned_upright(coco: Path, tmp_path: Path) -> None:
     """The camera stored every picture a quarter turn aside; labels are those of the upright picture."""
     write(coco, tmp_path / "yolo", "yolo")
     for path in (tmp_path / "yolo").glob("*/images/*"):
-        with Image.open(path) as image:
-            exif = image.getexif()
-            exif[0x0112] = 6
-            image.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif, quality=95)
+        turned(path, Image.Transpose.ROTATE_90)
     main([f"source={tmp_path / 'yolo'}", f"out={tmp_path / 'out'}"])
     assert_same(content(tmp_path / "out", "train"), content(coco, "train"))
     file = tmp_path / "out/annotations/instances_train2017.json"
@@ -184,10 +189,7 @@ def test_photographs_are_turned_upright(coco: Path, tmp_path: Path) -> None:
 def test_labels_of_the_stored_pixels_leave_a_photograph_as_it_is(coco: Path, tmp_path: Path) -> None:
     write(coco, tmp_path / "labelme", "labelme")
     for path in (tmp_path / "labelme").glob("*/*.jpg"):
-        with Image.open(path) as image:
-            exif = image.getexif()
-            exif[0x0112] = 6
-            image.save(path, exif=exif, quality=95)
+        turned(path)
     main([f"source={tmp_path / 'labelme'}", f"out={tmp_path / 'out'}"])
     assert_same(content(tmp_path / "out", "train"), content(coco, "train"))
 

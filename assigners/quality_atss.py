@@ -1,7 +1,7 @@
 """ATSS on the quality of predictions, for the auxiliary loss of DeFCN (arXiv 2012.03544, section 3.4).
 
-Shape legend: P points, L levels, G truths, M pairs (truth, point) of positive quality, R truths of one slice,
-N points that a truth of the slice is compared with (padded), K positives.
+Shape legend: P points, L levels, G truths, M pairs (truth, point) of positive quality, K positives;
+Z and S as in core.overlaps.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ class QualityATSS(Assigner):
         """The best pairs of each truth and level with a quality above 0, and these qualities."""
         truths, points, values = [truth.image_G[:0]], [truth.image_G[:0]], [truth.boxes_G4.new_zeros(0)]
         blocks = blocks_of(predictions)
-        for truth_H, block_H in overlapping(blocks, truth):
-            point_HS = blocks.points(block_H)
-            at = truth.image_G[truth_H, None], point_HS, truth.labels_G[truth_H, None]
-            iou_HS = iou(blocks.boxes(block_H), truth.boxes_G4[truth_H, None].float())
-            q_HS = quality(probability(predictions.scores_BPC[at]), iou_HS, self.alpha)
-            row_M, column_M = ((iou_HS > 0) & (q_HS > 0)).nonzero().unbind(1)
-            part = truth_H[row_M], point_HS[row_M, column_M], q_HS[row_M, column_M]
+        for truth_Z, block_Z in overlapping(blocks, truth):
+            point_ZS = blocks.points(block_Z)
+            at = truth.image_G[truth_Z, None], point_ZS, truth.labels_G[truth_Z, None]
+            iou_ZS = iou(blocks.boxes(block_Z), truth.boxes_G4[truth_Z, None].float())
+            q_ZS = quality(probability(predictions.scores_BPC[at]), iou_ZS, self.alpha)
+            row_M, column_M = ((iou_ZS > 0) & (q_ZS > 0)).nonzero().unbind(1)
+            part = truth_Z[row_M], point_ZS[row_M, column_M], q_ZS[row_M, column_M]
             truth_M, point_M, q_M = self._best(grid, len(truth), *part)
             truths.append(truth_M)
             points.append(point_M)

@@ -1,6 +1,7 @@
 """TaskAligned assignment (TAL; TOOD, arXiv 2108.07755, section 3.2).
 
-Shape legend: B images, P points, G truths, C classes, M candidate pairs, K positives.
+Shape legend: B images, P points, G truths, C classes, M candidate pairs, K positives; N pairs
+that may be among the best; Z and S as in core.overlaps.
 """
 
 from __future__ import annotations
@@ -120,15 +121,15 @@ class TaskAligned(Assigner):
         least_G = t_G.double().pow(1 / self.beta).float() if self.beta > 0 else torch.full_like(t_G, OVERLAP)
         truths, cells, keys = [pairs.truth_M[:0]], [pairs.truth_M[:0]], [rank_key(t_M[:0])]
         blocks = blocks_of(predictions)
-        for truth_H, block_H in overlapping(blocks, truth, least_G):
-            iou_HS = iou(blocks.boxes(block_H), boxes_G4.index_select(0, truth_H)[:, None])
-            row_N, column_N = (iou_HS >= least_G[truth_H, None] * MARGIN).nonzero().unbind(1)
-            truth_N = truth_H[row_N]
-            point_N = blocks.points(block_H)[row_N, column_N]
+        for truth_Z, block_Z in overlapping(blocks, truth, least_G):
+            iou_ZS = iou(blocks.boxes(block_Z), boxes_G4.index_select(0, truth_Z)[:, None])
+            row_N, column_N = (iou_ZS >= least_G[truth_Z, None] * MARGIN).nonzero().unbind(1)
+            truth_N = truth_Z[row_N]
+            point_N = blocks.points(block_Z)[row_N, column_N]
             p_N = probability(
                 predictions.scores_BPC[truth.image_G[truth_N], point_N, truth.labels_G[truth_N]]
             )
-            t_N = power(p_N, self.alpha) * power(iou_HS[row_N, column_N], self.beta)
+            t_N = power(p_N, self.alpha) * power(iou_ZS[row_N, column_N], self.beta)
             truths.append(truth_N)
             cells.append(truth_N * points + point_N)
             keys.append(t_N.view(torch.int32))

@@ -1,6 +1,6 @@
 """Square anchors around points: how ATSS and RetinaNet's matching see a point before anything is predicted.
 
-Shape legend: G truths, L levels, R rows and C columns of a level; N any leading shape.
+Shape legend: G truths, L levels, Y rows and X columns of a level; N any leading shape.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ def best_anchor(grid: PointGrid, boxes_G4: Tensor, scale: float) -> tuple[Tensor
     """
     best_GL, point_GL = [], []
     for level, (rows, columns) in zip(grid.level_slices, grid.shapes, strict=True):
-        center_RC2 = grid.centers_P2[level].view(rows, columns, 2)
+        center_YX2 = grid.centers_P2[level].view(rows, columns, 2)
         # The overlap of a square and a box is one of columns times one of rows, so each axis alone finds its
         # first best index.
         half = grid.stride_P[level][0] * (scale / 2)
         index_G2 = [
             _first_best(_overlap(centers, half, boxes_G4[:, axis], boxes_G4[:, axis + 2]))
-            for axis, centers in enumerate((center_RC2[0, :, 0], center_RC2[:, 0, 1]))
+            for axis, centers in enumerate((center_YX2[0, :, 0], center_YX2[:, 0, 1]))
         ]
         point_G = level.start + index_G2[1] * columns + index_G2[0]
         anchors_G4 = anchors(grid.centers_P2[point_G], grid.stride_P[point_G] * scale)

@@ -1,8 +1,7 @@
 """The k points of lowest cost of each truth, k from the IoUs of its predictions: shared by SimOTA and DSLA.
 
-Shape legend: B images, P points, G truths, C classes, M candidate pairs, F foreground points, R truths of one
-slice, N points that a truth of the slice is compared with, or overlaps that count; T the largest IoUs of a
-truth; K chosen rows.
+Shape legend: B images, P points, G truths, C classes, M candidate pairs, F foreground points, N overlaps that
+count, X the largest IoUs of a truth, K chosen rows; Z and S as in core.overlaps.
 """
 
 from __future__ import annotations
@@ -70,20 +69,20 @@ def _dynamic_k(
     truths, ious = [], []
     boxes_G4 = truth.boxes_G4.float()
     blocks = blocks_of(predictions, cell_F)
-    for truth_H, block_H in overlapping(blocks, truth, least_G):
-        iou_HS = iou(blocks.boxes(block_H), boxes_G4.index_select(0, truth_H)[:, None])
-        least_H1 = least_G.index_select(0, truth_H)[:, None]
-        row_N, column_N = (iou_HS >= least_H1).nonzero().unbind(1)
-        truths.append(truth_H.index_select(0, row_N))
-        ious.append(iou_HS[row_N, column_N])
+    for truth_Z, block_Z in overlapping(blocks, truth, least_G):
+        iou_ZS = iou(blocks.boxes(block_Z), boxes_G4.index_select(0, truth_Z)[:, None])
+        least_Z1 = least_G.index_select(0, truth_Z)[:, None]
+        row_N, column_N = (iou_ZS >= least_Z1).nonzero().unbind(1)
+        truths.append(truth_Z.index_select(0, row_N))
+        ious.append(iou_ZS[row_N, column_N])
     if not truths:
         return torch.ones_like(truth.image_G)
     truth_N, iou_N = (parts[0] if len(parts) == 1 else torch.cat(parts) for parts in (truths, ious))
     row_N, truth_N = ranked(Pairs(truth_N, truth_N), iou_N.view(torch.int32), topk, len(truth))
     # One row per truth, the largest first; what is not among them goes into a column that is dropped.
     column_N = rank_within(truth_N, len(truth)).clamp_(max=topk)
-    iou_GT = iou_N.new_zeros(len(truth), topk + 1)
-    iou_GT[truth_N, column_N] = iou_N[row_N]
+    iou_GX = iou_N.new_zeros(len(truth), topk + 1)
+    iou_GX[truth_N, column_N] = iou_N[row_N]
     # float64 holds the sum of so few float32 exactly, in any order; as float32 it forgives the rounding of
     # the IoUs.
-    return iou_GT[:, :topk].sum(1, dtype=torch.float64).float().long().clamp_(min=1)
+    return iou_GX[:, :topk].sum(1, dtype=torch.float64).float().long().clamp_(min=1)

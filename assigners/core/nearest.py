@@ -1,6 +1,6 @@
 """The points of each level nearest to each truth, found among the few cells around the nearest one.
 
-Shape legend: L levels, G truths, S steps along an axis, T kinds of places in a grid, O cells that can be
+Shape legend: L levels, G truths, S steps along an axis, X kinds of places in a grid, O cells that can be
 among the nearest, k points per level.
 """
 
@@ -38,7 +38,7 @@ def nearest_points(grid: PointGrid, boxes_G4: Tensor, k: int) -> tuple[Tensor, T
     cell_GL2S = cell_GL2[..., None] + cells.step_S
     square_GL2S = ((cell_GL2S + grid.offset) * stride_L1[..., None]).sub_(center_G12[..., None]).square_()
     square_GL2S.masked_fill_((cell_GL2S < 0).logical_or_(cell_GL2S > grid.last_L2[..., None]), torch.inf)
-    column_GLO, row_GLO = (table_TO[kind_GL] for table_TO in (cells.column_TO, cells.row_TO))
+    column_GLO, row_GLO = (table_XO[kind_GL] for table_XO in (cells.column_XO, cells.row_XO))
     distance_GLO = square_GL2S[:, :, 0].gather(2, column_GLO)
     distance_GLO += square_GL2S[:, :, 1].gather(2, row_GLO)
     # The bits of a positive float sort as it does; the number of the cell below them breaks ties.
@@ -59,15 +59,15 @@ class _Cells:
 
     Attributes:
         step_S: the steps 1 - k to k - 1 along an axis, and one that leaves any grid; float32.
-        column_TO, row_TO: which step leads to each cell, sorted by row, then column; short lists are filled
+        column_XO, row_XO: which step leads to each cell, sorted by row, then column; short lists are filled
             up with the last step.
         number_O: 0 to O - 1.
         weight_2: float32, of the margins in the number of a kind.
     """
 
     step_S: Tensor
-    column_TO: Tensor
-    row_TO: Tensor
+    column_XO: Tensor
+    row_XO: Tensor
     number_O: Tensor
     weight_2: Tensor
 
@@ -84,11 +84,11 @@ def _nearby(k: int, device: str) -> _Cells:
     longest = max(k, *map(len, lists))
     lists = [cells + [(k, k)] * (longest - len(cells)) for cells in lists]
     with torch.inference_mode(False):  # what inference makes, training could not save for its backward
-        cell_TO2 = torch.tensor(lists, device=device) + (k - 1)
-        column_TO, row_TO = (cell_TO[..., axis].contiguous() for axis, cell_TO in enumerate((cell_TO2,) * 2))
+        cell_XO2 = torch.tensor(lists, device=device) + (k - 1)
+        column_XO, row_XO = (cell_XO[..., axis].contiguous() for axis, cell_XO in enumerate((cell_XO2,) * 2))
         step_S = torch.tensor([*range(1 - k, k), torch.inf], device=device)
         weight_2 = torch.tensor([float((MARGIN + 1) ** 2), 1.0], device=device)
-        return _Cells(step_S, column_TO, row_TO, torch.arange(longest, device=device), weight_2)
+        return _Cells(step_S, column_XO, row_XO, torch.arange(longest, device=device), weight_2)
 
 
 class _Axis:

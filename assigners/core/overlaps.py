@@ -6,8 +6,9 @@ boxes. A truth that misses the hull of a block overlaps no box of it, and hull a
 truth with any of them: that spares most comparisons, wherever the predictions lie.
 
 Shape legend: B images, P points, G truths, K boxes that take part, S boxes of a block, Q blocks of all
-images, V blocks of a group, U groups of all images or those compared with a truth, T groups of an image, H
-pairs (truth, block). A dimension of 6 is smallest area, low x, low y, high x, high y, largest area.
+images, V blocks of a group, U groups of all images or those compared with a truth, X groups of an image, Y
+truths of one slice, Z pairs (truth, block). A dimension of 6 is smallest area, low x, low y, high x, high y,
+largest area.
 """
 
 from __future__ import annotations
@@ -39,22 +40,22 @@ class Blocks:
     What is left out or fills a block up is an empty box, whose IoU is 0.
 
     Attributes:
-        boxes_Q6S: the boxes; their hulls, by groups of blocks, are hulls_U6V, those of the groups hulls_B6T.
+        boxes_Q6S: the boxes; their hulls, by groups of blocks, are hulls_U6V, those of the groups hulls_B6X.
         cell_K, order_K, slot_K: what takes part, in which order, and where that lies in the blocks.
         points_per_image: P.
     """
 
     boxes_Q6S: Tensor
     hulls_U6V: Tensor
-    hulls_B6T: Tensor
+    hulls_B6X: Tensor
     cell_K: Tensor
     order_K: Tensor
     slot_K: Tensor
     points_per_image: int
 
-    def points(self, block_H: Tensor) -> Tensor:
-        """The points of some blocks, (H, S); 0 for a box that only fills a block up."""
-        return self._point_QS.index_select(0, block_H)
+    def points(self, block_Z: Tensor) -> Tensor:
+        """The points of some blocks, (Z, S); 0 for a box that only fills a block up."""
+        return self._point_QS.index_select(0, block_Z)
 
     @cached_property
     def _point_QS(self) -> Tensor:
@@ -62,34 +63,34 @@ class Blocks:
         point_N = point_K.new_zeros(len(self.boxes_Q6S) * BLOCK).index_copy_(0, self.slot_K, point_K)
         return point_N.view(-1, BLOCK)
 
-    def boxes(self, block_H: Tensor) -> Tensor:
-        """Their boxes, (H, S, 4), laid out column by column."""
-        return self.boxes_Q6S.index_select(0, block_H)[:, 1:5].transpose(1, 2)
+    def boxes(self, block_Z: Tensor) -> Tensor:
+        """Their boxes, (Z, S, 4), laid out column by column."""
+        return self.boxes_Q6S.index_select(0, block_Z)[:, 1:5].transpose(1, 2)
 
 
 def overlapping(
     blocks: Blocks, truth: GroundTruth, least_G: Tensor | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields (truth_H, block_H), by truth, until each truth had all blocks that any box of can overlap it.
+    """Yields (truth_Z, block_Z), by truth, until each truth had all blocks that any box of can overlap it.
 
     Args:
         least_G: boxes whose IoU with the truth is below this one, at least OVERLAP, may be left out.
     """
-    boxes_G4, groups = truth.boxes_G4.float(), blocks.hulls_B6T.shape[2]
+    boxes_G4, groups = truth.boxes_G4.float(), blocks.hulls_B6X.shape[2]
     least_G = boxes_G4.new_full((len(truth),), OVERLAP) if least_G is None else least_G * MARGIN
     truth_G6 = torch.cat((boxes_G4, area(boxes_G4)[:, None], least_G[:, None]), 1)
     # First groups of blocks, then the blocks of those groups.
     length = max(1, SLICE // max(1, groups))
     for start in range(0, len(truth), length):
-        image_R, truth_R6 = truth.image_G[start : start + length], truth_G6[start : start + length]
-        near_RT = _may_reach(blocks.hulls_B6T.index_select(0, image_R), truth_R6)
-        row_U, group_U = near_RT.nonzero().unbind(1)
-        group_U = group_U + image_R.index_select(0, row_U) * groups
+        image_Y, truth_Y6 = truth.image_G[start : start + length], truth_G6[start : start + length]
+        near_YX = _may_reach(blocks.hulls_B6X.index_select(0, image_Y), truth_Y6)
+        row_U, group_U = near_YX.nonzero().unbind(1)
+        group_U = group_U + image_Y.index_select(0, row_U) * groups
         for row_N, group_N in zip(row_U.split(SLICE // GROUP), group_U.split(SLICE // GROUP), strict=True):
-            hulls_N6V, truth_N6 = blocks.hulls_U6V.index_select(0, group_N), truth_R6.index_select(0, row_N)
-            row_H, block_H = _may_reach(hulls_N6V, truth_N6).nonzero().unbind(1)
-            truth_H, block_H = row_N[row_H] + start, group_N[row_H] * GROUP + block_H
-            yield from zip(truth_H.split(SLICE // BLOCK), block_H.split(SLICE // BLOCK), strict=True)
+            hulls_N6V, truth_N6 = blocks.hulls_U6V.index_select(0, group_N), truth_Y6.index_select(0, row_N)
+            row_Z, block_Z = _may_reach(hulls_N6V, truth_N6).nonzero().unbind(1)
+            truth_Z, block_Z = row_N[row_Z] + start, group_N[row_Z] * GROUP + block_Z
+            yield from zip(truth_Z.split(SLICE // BLOCK), block_Z.split(SLICE // BLOCK), strict=True)
 
 
 def blocks_of(predictions: Predictions, cell_K: Tensor | None = None) -> Blocks:
@@ -126,8 +127,8 @@ def blocks_of(predictions: Predictions, cell_K: Tensor | None = None) -> Blocks:
     boxes_6N.index_copy_(1, slot_K, boxes_6K.index_select(1, order_K))
     boxes_Q6S = boxes_6N.view(6, -1, BLOCK).transpose(0, 1).contiguous()
     hulls_U6V = _hull(boxes_Q6S).view(-1, GROUP, 6).transpose(1, 2).contiguous()
-    hulls_B6T = _hull(hulls_U6V).view(images, -1, 6).transpose(1, 2)
-    return Blocks(boxes_Q6S, hulls_U6V, hulls_B6T, cell_K, order_K, slot_K, points)
+    hulls_B6X = _hull(hulls_U6V).view(images, -1, 6).transpose(1, 2)
+    return Blocks(boxes_Q6S, hulls_U6V, hulls_B6X, cell_K, order_K, slot_K, points)
 
 
 @lru_cache(maxsize=8)

@@ -1,7 +1,7 @@
 """The best pairs of each truth, and one truth per point.
 
 Shape legend: G truths, P cells of the batch (image x P + point), M candidate pairs (truth, point), sorted by
-truth and then by point; N and Q some rows of the M; K chosen rows; H bars of a histogram.
+truth and then by point; N and Q some rows of the M; K chosen rows; X bars of a histogram.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ def _histogram(
         bar_M = best_G.index_select(0, truth_M).sub_(level_M).clamp_(max=BARS - 1)
     else:
         bar_M = ((most >> BAR_BITS) - level_M).clamp_(max=BARS - 1)
-    count_GH = counts((truth_M * BARS).add_(bar_M), truths * BARS).view(truths, BARS)
-    return bar_M, (count_GH.cumsum(1) < k).sum(1, dtype=torch.int32)
+    count_GX = counts((truth_M * BARS).add_(bar_M), truths * BARS).view(truths, BARS)
+    return bar_M, (count_GX.cumsum(1) < k).sum(1, dtype=torch.int32)
 
 
 def counts(group_M: Tensor, groups: int) -> Tensor:

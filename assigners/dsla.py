@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .core.boxes import iou, take
-from .core.dynamic_k import background_cost, cheapest, foreground
+from .core.dynamic_k import background_cost, foreground, lowest_cost
 from .core.pairs import assignment, exact, points_inside, predicted
 from .core.ranking import settle_among_all
 from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
@@ -55,10 +55,10 @@ class DSLA(Assigner):
             distance_M = offset_M2.square().sum(1).sqrt() / grid.stride_P[pairs.point_M]
             # Through float64, so that equal points stay exact ties.
             cost_M = cost_M + (10.0 ** (distance_M.double() - self.center_radius)).float()
-        # 3. The k cheapest points of each truth, k by its IoUs.
+        # 3. The k points of lowest cost of each truth, k by its IoUs.
         value_M = cost_M.neg_()
-        row_N, claims_N = cheapest(pairs, value_M, iou_M, cell_F, predictions, truth, self.candidate_topk)
-        # 4. A contested point goes to the cheapest of all truths around it.
+        row_N, claims_N = lowest_cost(pairs, value_M, iou_M, cell_F, predictions, truth, self.candidate_topk)
+        # 4. A contested point goes to the lowest cost of all truths around it.
         row_K = settle_among_all(cell_M, row_N, claims_N, value_M, predictions.cells)
         # 5. Target: the IoU.
         score_K = iou_M[row_K]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .core.boxes import giou, iou, take
-from .core.dynamic_k import background_cost, cheapest, foreground
+from .core.dynamic_k import background_cost, foreground, lowest_cost
 from .core.pairs import Pairs, assignment, corners, exact, points_above, predicted
 from .core.ranking import settle_among_all
 from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
@@ -21,7 +21,7 @@ VARIFOCAL_ALPHA, VARIFOCAL_GAMMA = 0.75, 2.0  # 2008.13367, section 3.2
 
 
 class SimOTA(Assigner):
-    """The cheapest points of each truth, as many as its predictions already deserve.
+    """The points of lowest cost of each truth, as many as its predictions fit it.
 
     Args:
         center_radius: half side of the centre square, in strides.
@@ -75,10 +75,10 @@ class SimOTA(Assigner):
         cost_M = cls_M.mul_(self.cls_weight).add_(box_M.mul_(self.iou_weight))
         if proper_M is not None:
             cost_M = torch.where(proper_M, cost_M, _penalised(cost_M))
-        # 3. The k cheapest points of each truth, k by its IoUs.
+        # 3. The k points of lowest cost of each truth, k by its IoUs.
         value_M = cost_M.neg_()
-        row_N, claims_N = cheapest(pairs, value_M, iou_M, cell_F, predictions, truth, self.candidate_topk)
-        # 4. A contested point goes to the cheapest of all truths whose region holds it.
+        row_N, claims_N = lowest_cost(pairs, value_M, iou_M, cell_F, predictions, truth, self.candidate_topk)
+        # 4. A contested point goes to the lowest cost of all truths whose region holds it.
         row_K = settle_among_all(cell_M, row_N, claims_N, value_M, predictions.cells)
         # 5. Target: the IoU.
         score_K = iou_M[row_K]

@@ -1,1 +1,1 @@
-"""The engine: training, checkpoints, evaluation and tracking. It knows nothing about boxes."""
+"""The engine: training, checkpoints, evaluation and tracking. It does not depend on boxes."""

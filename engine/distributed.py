@@ -29,7 +29,7 @@ T = TypeVar("T")
 def join() -> None:
     """Enters the group of processes that torchrun started, or stays in it for the next run of a sweep.
 
-    Only rank 0 speaks: the others keep to what only they can know, such as images that they could not read.
+    Only rank 0 prints; the others report what they alone meet, such as images that they could not read.
     """
     if dist.is_torchelastic_launched() and not dist.is_initialized():
         # What is said between the hosts goes by the CPU and need not wait for what the GPUs have queued.
@@ -64,7 +64,7 @@ def ranks() -> int:
 
 
 def is_main() -> bool:
-    """Whether this process is the one that writes files and speaks to the user."""
+    """Whether this process is the one that writes files and prints."""
     return rank() == 0
 
 

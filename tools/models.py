@@ -28,7 +28,7 @@ def table(names: Sequence[str], sizes: Sequence[tuple[int, int]] = SIZES) -> str
     for name in names:
         config: Any = OmegaConf.to_container(_composed(name), resolve=True)
         config["backbone"]["weights"] = None
-        with torch.device("meta"):  # no data: nobody looks at the weights
+        with torch.device("meta"):  # no data: the weights are not read
             detector = build_detector(config, CLASSES)
         counts = [multiply_adds(detector, *size) / 1e9 for size in sizes]
         lines.append(_row([name, f"{parameters(detector) / 1e6:.2f}", *(f"{n:.2f}" for n in counts)]))

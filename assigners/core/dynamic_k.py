@@ -42,7 +42,7 @@ def background_cost(predictions: Predictions, cell_F: Tensor, gain: Callable[[Te
     return cost_F.new_zeros(predictions.cells).index_copy_(0, cell_F, cost_F)
 
 
-def cheapest(
+def lowest_cost(
     pairs: Pairs,
     value_M: Tensor,
     iou_M: Tensor,
@@ -51,7 +51,7 @@ def cheapest(
     truth: GroundTruth,
     candidate_topk: int,
 ) -> tuple[Tensor, Tensor]:
-    """Some rows of the pairs, (N,), and which of them are the k cheapest of their truth.
+    """Some rows of the pairs, (N,), and which of them are the k of lowest cost of their truth.
 
     k is the floored sum of the truth's `candidate_topk` largest IoUs. value_M is the negative cost.
     """
@@ -83,6 +83,6 @@ def _dynamic_k(
     column_N = rank_within(truth_N, len(truth)).clamp_(max=topk)
     iou_GX = iou_N.new_zeros(len(truth), topk + 1)
     iou_GX[truth_N, column_N] = iou_N[row_N]
-    # float64 holds the sum of so few float32 exactly, in any order; as float32 it forgives the rounding of
-    # the IoUs.
+    # float64 holds the sum of so few float32 exactly, in any order; the cast to float32 removes
+    # the rounding of the IoUs.
     return iou_GX[:, :topk].sum(1, dtype=torch.float64).float().long().clamp_(min=1)

@@ -1,4 +1,4 @@
-"""Points that are neither positive nor background, because nobody knows what they show.
+"""Points that are neither positive nor background, because what they show is not annotated.
 
 Shape legend: B images, P points, G regions of the whole batch, N ignored points.
 """

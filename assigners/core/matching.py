@@ -92,7 +92,7 @@ class _Matching:
         return [row for _, _, row in self.held.values()]
 
     def insert(self, newcomer: int) -> None:
-        """Finds the cheapest chain of truths that each give way to the one before.
+        """Finds the chain of lowest loss in which each truth gives its cell to the one before.
 
         The chain ends at a free cell or leaves its last truth, maybe the newcomer itself, without any. The
         loss of a truth or a cell is what reaching it costs the truths before it.

@@ -63,8 +63,8 @@ def points_above(grid: PointGrid, corner_GL4: Tensor, boxes_G4: Tensor) -> Pairs
     """The same for rectangles given by their lowest x, y, -x and -y: x < high is -x > -high."""
     # So the last cell is the first one of the negated axis, and one search finds both.
     stride_L1 = grid.stride_L[:, None]
-    # Rounding of the division may miss the boundary by a hair, so start a hair early and let the exact
-    # comparison of the point itself decide.
+    # Rounding of the division may miss the boundary by one unit in the last place, so start a little early
+    # and let the exact comparison of the point itself decide.
     cell_GL4 = (corner_GL4 / stride_L1 - grid.early_4).ceil_().clamp_(*grid.cell_limits_2L4)
     cell_GL4 += (cell_GL4 + grid.offset_4) * stride_L1 <= corner_GL4
     cell_GL4 = cell_GL4.long()

@@ -24,7 +24,7 @@ def locked(directory: Path, remedy: str = "name=NAME") -> Iterator[None]:
     """Holds the lock of a directory that exists; `remedy` is how the user chooses another one.
 
     The operating system owns the lock, not the file: it ends with the process however that ends, so the file
-    that a crash leaves behind blocks nobody. POSIX locks also hold between machines that share an NFS disk.
+    that a crash leaves behind blocks no process. POSIX locks also hold between machines that share NFS.
 
     Raises:
         UsageError: naming the process and the host that hold it.
@@ -58,7 +58,7 @@ def _acquired(path: Path, remedy: str) -> IO[str] | None:
             file.close()
             log.warning("%s has no file locks (%s): see that one process alone writes there", path, error)
             return None
-        # The last holder may have removed the file between open and lock: such a lock excludes nobody.
+        # The last holder may have removed the file between open and lock: such a lock excludes no process.
         if path.exists() and os.fstat(file.fileno()).st_ino == path.stat().st_ino:
             break
         file.close()

@@ -55,9 +55,9 @@ class OnDevice(Tensor):
         kwargs = kwargs or {}
         flat = tensors_of((args, kwargs))
         if func.overloadpacket.__name__ not in MAY_MIX:
-            strangers = [t for t in flat if not isinstance(t, cls) and t.dim()]
-            if strangers:
-                raise WrongDeviceError(f"{func} got a CPU tensor of shape {tuple(strangers[0].shape)}")
+            foreign = [t for t in flat if not isinstance(t, cls) and t.dim()]
+            if foreign:
+                raise WrongDeviceError(f"{func} got a CPU tensor of shape {tuple(foreign[0].shape)}")
         Contract.note(func, args, kwargs)
         # In-place operations return their input.
         owners = {id(t.value): t for t in flat if isinstance(t, cls)}

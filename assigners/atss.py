@@ -73,11 +73,9 @@ class ATSS(Assigner):
         iou_G, point_G = best_anchor(grid, boxes_G4, self.anchor_scale)
         truth_G = (iou_G > 0).nonzero().squeeze(1)
         truth_K = torch.cat((pairs.truth_M, truth_G))
-        # Earlier rows win ties, so the claims go back into the order of their truths.
-        order_K = truth_K.sort(stable=True).indices
         point_K = torch.cat((pairs.point_M, point_G[truth_G]))
-        value_K = torch.cat((value_K, iou_G[truth_G] + 2.0))
-        return Pairs(truth_K[order_K], point_K[order_K]), value_K[order_K]
+        # Earlier rows win ties, and only these claims can tie with each other: the order of the rest is free.
+        return Pairs(truth_K, point_K), torch.cat((value_K, iou_G[truth_G] + 2.0))
 
 
 def _threshold(iou_GN: Tensor, exists_GN: Tensor) -> Tensor:

@@ -107,8 +107,6 @@ class MaxIoU(Assigner):
         points = [torch.where(value_G == iou_G, point_G, len(grid)) for value_G, point_G in found]
         truth_G = (iou_G > 0).nonzero().squeeze(1)
         truth_N = torch.cat((pairs.truth_M, truth_G))
-        # Earlier rows win ties, so the claims go back into the order of their truths.
-        order_N = truth_N.sort(stable=True).indices
         point_N = torch.cat((pairs.point_M, torch.stack(points).amin(0)[truth_G]))
-        value_N = torch.cat((value_N, iou_G[truth_G] + FORCED))
-        return Pairs(truth_N[order_N], point_N[order_N]), value_N[order_N]
+        # Earlier rows win ties, and only these claims can tie with each other: the order of the rest is free.
+        return Pairs(truth_N, point_N), torch.cat((value_N, iou_G[truth_G] + FORCED))

@@ -43,6 +43,7 @@ SMALL: dict[str, tuple[str, ...]] = {
     "floor": ("case=7 boxes", "repeats=5"),
     "launches": ("boxes=[7,100]",),
     "linear": ("boxes=[16,128]", "repeats=5"),
+    "memory": ("images=2", "size=192", "precisions=[float32]"),
     "loading": ("images=16", "repeats=3"),
     "select": ("images=[8]", "candidates=[100,1000]"),
     "share": ("batch=1", "size=320", "repeats=5"),

@@ -79,7 +79,7 @@ def in_fresh_process(peer: Peer, case: Case, device: str, patience: float) -> di
     raise RuntimeError(f"{' '.join(words)} failed:\n{done.stderr}")
 
 
-def _megabytes(call: Callable[[], Any], device: str) -> tuple[float, float]:
+def peak_megabytes(call: Callable[[], Any], device: str) -> tuple[float, float]:
     """Seconds of the call, and how far memory rose above what it was before."""
     if device != "cpu":
         torch.cuda.synchronize()
@@ -124,7 +124,7 @@ def main() -> None:
         _limit_memory()
     peer.prepare(*WARM_UP.draw(device=words.device))()
     call = peer.prepare(*case.draw(device=words.device))
-    taken, megabytes = _megabytes(call, words.device)
+    taken, megabytes = peak_megabytes(call, words.device)
     print(json.dumps({"seconds": taken, "megabytes": megabytes}))
 
 

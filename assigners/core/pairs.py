@@ -24,7 +24,7 @@ from .types import Assignment, GroundTruth, PointGrid, Predictions
 
 @dataclass(frozen=True)
 class Pairs:
-    """Candidate pairs: truth_M and point_M, int64, sorted by truth and then by point."""
+    """Pairs of truth_M and point_M, int64; candidates are sorted by truth and then by point."""
 
     truth_M: Tensor
     point_M: Tensor

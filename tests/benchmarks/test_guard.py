@@ -23,6 +23,7 @@ TINY = {
     "floor": ("case=x16, 1 boxes", "repeats=1"),
     "launches": ("boxes=[1]",),
     "linear": ("boxes=[16,64]", "repeats=1"),
+    "memory": ("images=1", "size=64", "precisions=[float32]"),
     "share": ("batch=1", "size=64", "boxes=1", "assigners=[atss]", "repeats=1"),
 }
 # measure is a part of assigners; quantize needs images, and the project does not ship what it measures.

@@ -1,0 +1,96 @@
+"""Peak memory of a training step of FCOS R50 beside torchvision's fcos_resnet50_fpn, the same as in step.py.
+
+    python -m benchmarks.memory                   # 4 images of 320x320 on the CPU
+    python -m benchmarks.memory images=16 size=800 device=cuda
+
+Each network takes two steps in a process of its own. What is counted is how far memory rises in the second
+one above what weights, momentum and images already occupy: activations, gradients and temporaries.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from benchmarks.measure import peak_megabytes
+from benchmarks.step import STEP, THEIRS, Ours, Theirs, draw
+from benchmarks.step import Options as StepOptions
+from benchmarks.turns import machine, table, write
+from command_line import option, run
+
+NETWORKS: dict[str, type[Theirs] | type[Ours]] = {THEIRS: Theirs, STEP: Ours}
+
+
+@dataclass
+class Options:
+    """What the command line can set."""
+
+    images: int = option(4, least=1, help="of a batch")
+    size: int = option(320, least=32, help="px, square; best a multiple of 32")
+    boxes: int = option(7, least=1, help="ground-truth boxes of an image")
+    device: str = option("cpu", help="cpu or cuda")
+    precisions: list[str] = option(["float32", "bf16"], choices=("float32", "bf16"), help="of the networks")
+    out: str = option("benchmarks/results", help="folder of memory.json and memory.md")
+    network: str | None = option(None, choices=tuple(NETWORKS), help="print this one's figure and end")
+
+
+def second_step(options: Options) -> float:
+    """Megabytes of the second step of one network in this process."""
+    words = StepOptions(options.images, options.size, options.boxes, device=options.device)
+    images, truth = draw(words)
+    network = NETWORKS[str(options.network)](words, images, truth)
+    bf16 = options.precisions[0] == "bf16"
+    network.step(bf16)
+    network.model.zero_grad()  # torchvision's script keeps gradients until the next step
+    return peak_megabytes(partial(network.step, bf16), options.device)[1]
+
+
+def in_fresh_process(options: Options, network: str, precision: str) -> float:
+    """The same in a process of its own, so that nothing freed before is used again unseen."""
+    words = [f"{key}={getattr(options, key)}" for key in ("images", "size", "boxes", "device")]
+    words += [f"network={network}", f"precisions=[{precision}]"]
+    command = [sys.executable, "-m", "benchmarks.memory", *words]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
+    return float(json.loads(done.stdout.splitlines()[-1]))
+
+
+def bench(options: Options) -> None:
+    """Measures, prints the table and writes it."""
+    if options.network is not None:
+        print(json.dumps(second_step(options)))
+        return
+    rows: list[dict[str, Any]] = []
+    for precision in options.precisions:
+        found = {network: in_fresh_process(options, network, precision) for network in NETWORKS}
+        rows += [
+            {"name": name, "precision": precision, "megabytes": value, "share": value / found[THEIRS]}
+            for name, value in found.items()
+        ]
+    lines = [
+        [row["name"], row["precision"], f"{row['megabytes']:.0f}", f"{row['share']:.2f}"] for row in rows
+    ]
+    about = (
+        f"A training step of FCOS with ResNet-50, {options.images} images of {options.size}x{options.size} "
+        f"px with {options.boxes} boxes, {machine(options.device)}."
+    )
+    ratios = {
+        f"{THEIRS} / {STEP}, {row['precision']}": 1 / row["share"] for row in rows if row["name"] == STEP
+    }
+    header = ("", "precision", "MB", "times torchvision's")
+    write({"rows": rows, "ratios": ratios}, f"{about}\n\n{table(header, lines)}", options.out, "memory")
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Measures what the command line asks for."""
+    run(Options, bench, __doc__, words)
+
+
+if __name__ == "__main__":
+    main()

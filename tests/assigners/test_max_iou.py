@@ -61,6 +61,15 @@ def test_a_forced_match_is_not_ignored() -> None:
     assert len(without.point_N) > 1
 
 
+def test_both_thresholds_are_included() -> None:
+    """Halves and quarters of the anchor (4, 4, 36, 36) have IoUs of exactly 0.5 and 0.25."""
+    grid = PointGrid.for_image(64, 64, (8,))
+    assigner = MaxIoU(positive=0.5, negative=0.25, scales=1, force_match=False)
+    point = grid.centers_P2.tolist().index([20.0, 20.0])
+    assert point in assigner(grid, copies(grid, None), truths([[4.0, 4.0, 36.0, 20.0]])).point_K.tolist()
+    assert point in assigner(grid, copies(grid, None), truths([[4.0, 4.0, 36.0, 12.0]])).point_N.tolist()
+
+
 @pytest.mark.parametrize(
     "options",
     [{"positive": 0.3}, {"negative": 0.0}, {"positive": 1.5}, {"anchor_scale": 0.0}, {"scales": 0}],

@@ -28,10 +28,12 @@ def build_optimizer(model: nn.Module, schedule: Mapping[str, Any], fused: bool =
         {"params": decayed, "weight_decay": schedule["weight_decay"]},
         {"params": plain, "weight_decay": 0.0},
     ]
+    # None leaves torch its default, on a GPU one kernel for many tensors; False would switch that off, too.
+    kernels = fused or None
     if schedule["optimizer"] == "sgd":
-        return SGD(groups, lr=schedule["lr"], momentum=schedule["momentum"], fused=fused)
+        return SGD(groups, lr=schedule["lr"], momentum=schedule["momentum"], fused=kernels)
     if schedule["optimizer"] == "adamw":
-        return AdamW(groups, lr=schedule["lr"], fused=fused)
+        return AdamW(groups, lr=schedule["lr"], fused=kernels)
     raise UsageError(f'schedule.optimizer must be "sgd" or "adamw", got "{schedule["optimizer"]}"')
 
 

@@ -78,3 +78,12 @@ def test_norms_and_biases_are_not_decayed_and_frozen_parameters_are_left_out(nam
     assert (decayed["weight_decay"], plain["weight_decay"]) == (0.02, 0.0)
     assert decayed["lr"] == 0.1
     assert decayed.get("momentum", 0.8) == 0.8
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_the_update_is_left_to_torch_unless_it_shall_be_fused(name: str) -> None:
+    """fused=False would be a kernel for every tensor on a GPU, where torch's default is one for many."""
+    schedule = {"optimizer": name, "lr": 0.1, "momentum": 0.8, "weight_decay": 0.02}
+    plain, fused = (build_optimizer(network(), schedule, fused).param_groups[0] for fused in (False, True))
+    assert (plain["fused"], plain["foreach"]) == (None, None)
+    assert fused["fused"] is True

@@ -5,14 +5,14 @@ from functools import partial
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 from assigners import POTO, GroundTruth, PointGrid, Predictions
 from assigners.core.matching import best_matching
 from assigners.core.pairs import Pairs
 from tests.helpers.assigner_batches import Batch, batches, random_predictions
 from tests.helpers.assigner_cases import CASES, GRID, copies, crowd, truths
-from tests.helpers.assigner_check import agree, rows
+from tests.helpers.assigner_check import agree, repeatable, rows
 from tests.oracles.poto import MISSED, best, poto, qualities, total
 from tests.oracles.scene import scenes
 
@@ -27,13 +27,7 @@ def test_options_agree_with_the_oracle(alpha: float, radius: float) -> None:
     agree(POTO(**options), partial(poto, **options), examples=40, decided=0.2)
 
 
-@settings(
-    max_examples=80,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+@repeatable(80)
 @given(batches(styles=("near", "coarse", "broken")))
 def test_the_sum_of_qualities_is_the_largest(batch: Batch) -> None:
     """Among ties, too, where the choice itself may differ."""

@@ -4,12 +4,12 @@ from functools import partial
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 from assigners import ATSS, O2F, OneToFewLabels, PointGrid, Predictions, TaskAligned
 from tests.helpers.assigner_batches import Batch, batches
 from tests.helpers.assigner_cases import CASES, crowded, truths
-from tests.helpers.assigner_check import agree, check_same, rows
+from tests.helpers.assigner_check import agree, check_same, repeatable, rows
 from tests.oracles.atss import atss
 from tests.oracles.relabel import one_to_few
 
@@ -25,13 +25,7 @@ def test_options_agree_with_the_oracle() -> None:
     agree(assigner, partial(one_to_few, positives=atss, **options), examples=40, progress=0.5)
 
 
-@settings(
-    max_examples=80,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+@repeatable(80)
 @given(batches())
 def test_o2f_labelled_anew_is_o2f(batch: Batch) -> None:
     given_ = batch.grid, batch.predictions, batch.truth

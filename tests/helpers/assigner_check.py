@@ -15,6 +15,17 @@ Oracle = Callable[..., Assigned]
 SEEDS = 20
 
 
+def repeatable(examples: int) -> settings:
+    """So many cases, the same in every run, however long one takes."""
+    return settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
 def rows(assignment: Assignment) -> dict[tuple[int, int], tuple[int, float, float]]:
     """(image, point) -> (truth row, score, weight)."""
     keys = zip(assignment.image_K.tolist(), assignment.point_K.tolist(), strict=True)
@@ -137,13 +148,7 @@ def agree(
     Of the images from fixed seeds at least the given shares must be decided, and have positives.
     """
 
-    @settings(
-        max_examples=examples,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
+    @repeatable(examples)
     @given(batches(kinds, styles))
     def check(batch: Batch) -> None:
         compare(assigner, oracle, batch, progress)

@@ -32,5 +32,8 @@ def explain(error: Exception, words: Iterable[str], keys: Callable[[], Iterable[
     if found := re.match(r"Could not override '(.+)'", lines[0]):
         key = found[1]
         word = next((word for word in words if word.partition("=")[0] == key), key)
-        return f"{word}: there is no key {key}{did_you_mean(key, keys()) or '; --help lists all keys'}"
+        known = list(keys())
+        if key in known:  # a group, where the files are chosen already: eval.py run=DIR
+            return f"{word}: a finished run keeps its {key}; single keys ({key}.KEY=VALUE) can be changed"
+        return f"{word}: there is no key {key}{did_you_mean(key, known) or '; --help lists all keys'}"
     return lines[0]

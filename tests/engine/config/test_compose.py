@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf
 
 from data.coco.dataset import CROWD_REGIONS
@@ -27,6 +28,7 @@ from engine.config.compose import (
 )
 from engine.config.help import reference
 from engine.config.keys import EVAL_KEYS, KEYS, NEEDED, ONLY
+from engine.config.unknown import explain
 from errors import UsageError
 from evaluation.coco_backends import BACKENDS
 from tests.helpers.tiny_run import ROOT
@@ -138,3 +140,11 @@ def test_another_data_set_replaces_all_of_the_runs_data(composed: Compose) -> No
 def test_options_that_a_run_does_not_have_are_named(composed: Compose, word: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         replace_options(composed(), compose_config(word, name="eval"))
+
+
+def test_a_run_keeps_its_choices_of_files() -> None:
+    error = ConfigCompositionException("Could not override 'logger'.")
+    keys = ["logger", "eval.limit"]
+    assert explain(error, ["logger=none"], lambda: keys) == (
+        "logger=none: a finished run keeps its logger; single keys (logger.KEY=VALUE) can be changed"
+    )

@@ -63,6 +63,7 @@ class Ours:
             "data=shapes",
             "model=fcos_r50",
             "model.backbone.weights=null",
+            "model.backbone.freeze_norm=all",  # as FrozenBatchNorm2d, whose scale and shift are fixed
             "schedule=1x",
             "assigner=fcos",
         )

@@ -21,7 +21,7 @@ VARIFOCAL_ALPHA, VARIFOCAL_GAMMA = 0.75, 2.0  # 2008.13367, section 3.2
 
 
 class SimOTA(Assigner):
-    """The points of lowest cost of each truth, as many as its predictions fit it.
+    """The points of lowest cost of each truth; how many follows from the IoUs of its predictions.
 
     Args:
         center_radius: half side of the centre square, in strides.

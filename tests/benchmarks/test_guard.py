@@ -15,7 +15,7 @@ from detector.trained import read_checkpoint
 from errors import UsageError
 
 # Those that other files of this folder test run there.
-ELSEWHERE = {"deploy", "evaluation", "loading", "select", "start", "step"}
+ELSEWHERE = {"deploy", "evaluation", "loading", "memory", "select", "start", "step"}
 TINY = {
     "adapters": ("boxes=[2]", "images=1", "size=128", "repeats=1"),
     "assigners": ('cases=["x16, 1 boxes"]', "assigners=[o2f]", "repeats=1"),
@@ -23,7 +23,6 @@ TINY = {
     "floor": ("case=x16, 1 boxes", "repeats=1"),
     "launches": ("boxes=[1]",),
     "linear": ("boxes=[16,64]", "repeats=1"),
-    "memory": ("images=1", "size=64", "precisions=[float32]"),
     "share": ("batch=1", "size=64", "boxes=1", "assigners=[atss]", "repeats=1"),
 }
 # measure is a part of assigners; quantize needs images, and the project does not ship what it measures.

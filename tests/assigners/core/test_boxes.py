@@ -39,8 +39,6 @@ def test_the_iou_of_rows_is_that_of_the_boxes_bit_by_bit(rows: int) -> None:
         ([3.0, 3.0, float("inf"), 9.0], False),
     ],
 )
-def test_usable_boxes_are_finite_and_overlap_the_image(
-    box: list[float], is_usable: bool
-) -> None:
+def test_usable_boxes_are_finite_and_overlap_the_image(box: list[float], is_usable: bool) -> None:
     grid = PointGrid.for_image(32, 64, (8,))
     assert usable(torch.tensor([box]), grid).tolist() == [is_usable]

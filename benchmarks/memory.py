@@ -18,8 +18,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks.measure import peak_megabytes
-from benchmarks.step import STEP, THEIRS, Ours, Theirs, draw
-from benchmarks.step import Options as StepOptions
+from benchmarks.step import STEP, THEIRS, Ours, Theirs, Workload, draw
 from benchmarks.turns import machine, table, write
 from command_line import option, run
 
@@ -27,23 +26,17 @@ NETWORKS: dict[str, type[Theirs] | type[Ours]] = {THEIRS: Theirs, STEP: Ours}
 
 
 @dataclass
-class Options:
+class Options(Workload):
     """What the command line can set."""
 
-    images: int = option(4, least=1, help="of a batch")
-    size: int = option(320, least=32, help="px, square; best a multiple of 32")
-    boxes: int = option(7, least=1, help="ground-truth boxes of an image")
-    device: str = option("cpu", help="cpu or cuda")
-    precisions: list[str] = option(["float32", "bf16"], choices=("float32", "bf16"), help="of the networks")
     out: str = option("benchmarks/results", help="folder of memory.json and memory.md")
     network: str | None = option(None, choices=tuple(NETWORKS), help="print this one's figure and end")
 
 
 def second_step(options: Options) -> float:
     """Megabytes of the second step of one network in this process."""
-    words = StepOptions(options.images, options.size, options.boxes, device=options.device)
-    images, truth = draw(words)
-    network = NETWORKS[str(options.network)](words, images, truth)
+    images, truth = draw(options)
+    network = NETWORKS[str(options.network)](options, images, truth)
     bf16 = options.precisions[0] == "bf16"
     network.step(bf16)
     network.model.zero_grad()  # torchvision's script keeps gradients until the next step

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,8 @@ import onnx
 import torch
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType, quantize_static
 
-from benchmarks.turns import machine, medians, table, write
+from benchmarks.deploy import seconds_of
+from benchmarks.turns import machine, table, write
 from command_line import option, run
 from detector.onnx_file import export_onnx
 from detector.trained import read_checkpoint
@@ -77,15 +78,12 @@ class Images(CalibrationDataReader):
         return next(self.left, None)
 
 
-def average_precision(file: Path, options: Options) -> float:
+def average_precision(file: Path, truth: Truth, score: float, options: Options) -> float:
     """NMS-free AP of an ONNX file on the validation images."""
     with tempfile.TemporaryDirectory() as folder:
-        words = PredictOptions(
-            str(file), options.source, folder, "topk", load_onnx(file).record.selection.score
-        )
+        words = PredictOptions(str(file), options.source, folder, "topk", score)
         words.annotations, words.draw = options.annotations, False
         predict(words)
-        truth = Truth(json.loads(Path(options.annotations).read_text()))
         found = read_results(Path(folder) / "predictions.json", truth)
     return float(evaluate(truth, found)["AP"] or 0.0)
 
@@ -107,18 +105,18 @@ def bench(options: Options) -> None:
             quantize_static(files["nothing"], files[variant], Images(options), **kinds, **changes)
             keep_metadata(files["nothing"], files[variant])
         score = record.selection.score
-        calls = {
+        calls: dict[str, Callable[[], Any]] = {
             variant: partial(load_onnx(file, 1).detect, image_13HW, size_12, "topk", score)
             for variant, file in files.items()
         }
-
-        def in_a_row(call: Any) -> None:
-            for _ in range(10):
-                call()
-
-        times = medians({name: partial(in_a_row, call) for name, call in calls.items()}, options.repeats)
+        times = seconds_of(calls, options.repeats)
+        truth = Truth(json.loads(Path(options.annotations).read_text()))
         rows: list[dict[str, Any]] = [
-            {"quantised": variant, "AP": average_precision(file, options), "seconds": times[variant] / 10}
+            {
+                "quantised": variant,
+                "AP": average_precision(file, truth, score, options),
+                "seconds": times[variant],
+            }
             for variant, file in files.items()
         ]
     lines = [[row["quantised"], f"{row['AP']:.1f}", f"{1000 * row['seconds']:.1f}"] for row in rows]

@@ -42,23 +42,29 @@ HEADER = ("", "precision", "ms", "times as fast as torchvision in float32")
 
 
 @dataclass
-class Options:
-    """What the command line can set."""
+class Workload:
+    """What both networks are given."""
 
     images: int = option(4, least=1, help="of a batch")
     size: int = option(320, least=32, help="px, square; best a multiple of 32")
     boxes: int = option(7, least=1, help="ground-truth boxes of an image")
-    candidates: int = option(300, least=1, help="pairs of point and class above the threshold, per image")
-    repeats: int = option(7, least=1, help="turns")
     device: str = option("cpu", help="cpu or cuda")
     precisions: list[str] = option(["float32", "bf16"], choices=("float32", "bf16"), help="of the networks")
+
+
+@dataclass
+class Options(Workload):
+    """What the command line can set."""
+
+    candidates: int = option(300, least=1, help="pairs of point and class above the threshold, per image")
+    repeats: int = option(7, least=1, help="turns")
     out: str = option("benchmarks/results", help="folder of step.json and step.md")
 
 
 class Ours:
     """Our detector, its training step and its inference."""
 
-    def __init__(self, options: Options, images_B3HW: Tensor, truth: GroundTruth) -> None:
+    def __init__(self, options: Workload, images_B3HW: Tensor, truth: GroundTruth) -> None:
         words = (
             "data=shapes",
             "model=fcos_r50",
@@ -104,7 +110,7 @@ class Ours:
 class Theirs:
     """torchvision's network, its training step and its inference."""
 
-    def __init__(self, options: Options, images_B3HW: Tensor, truth: GroundTruth) -> None:
+    def __init__(self, options: Workload, images_B3HW: Tensor, truth: GroundTruth) -> None:
         torch.manual_seed(0)
         backbone = resnet50(weights=None, norm_layer=FrozenBatchNorm2d)
         # As the constructor does for pretrained weights: stem and first stage frozen, P3 to P7.
@@ -134,7 +140,7 @@ class Theirs:
             return self.model(self.images)
 
 
-def draw(options: Options) -> tuple[Tensor, GroundTruth]:
+def draw(options: Workload) -> tuple[Tensor, GroundTruth]:
     """Images of noise and boxes of a tenth to a half of the side."""
     generator = torch.Generator().manual_seed(0)
     shape = (options.images, 3, options.size, options.size)

@@ -33,7 +33,7 @@ def explain(error: Exception, words: Iterable[str], keys: Callable[[], Iterable[
         key = found[1]
         word = next((word for word in words if word.partition("=")[0] == key), key)
         known = list(keys())
-        if key in known:  # a group, where the files are chosen already: eval.py run=DIR
-            return f"{word}: a finished run keeps its {key}; single keys ({key}.KEY=VALUE) can be changed"
+        if key in known:  # a group of which this command chooses nothing by itself
+            return f"{word}: {key} is not chosen here; +{word} adds it, but a finished run keeps its own"
         return f"{word}: there is no key {key}{did_you_mean(key, known) or '; --help lists all keys'}"
     return lines[0]

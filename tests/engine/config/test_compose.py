@@ -142,9 +142,9 @@ def test_options_that_a_run_does_not_have_are_named(composed: Compose, word: str
         replace_options(composed(), compose_config(word, name="eval"))
 
 
-def test_a_run_keeps_its_choices_of_files() -> None:
+def test_a_group_of_which_nothing_is_chosen() -> None:
     error = ConfigCompositionException("Could not override 'logger'.")
     keys = ["logger", "eval.limit"]
     assert explain(error, ["logger=none"], lambda: keys) == (
-        "logger=none: a finished run keeps its logger; single keys (logger.KEY=VALUE) can be changed"
+        "logger=none: logger is not chosen here; +logger=none adds it, but a finished run keeps its own"
     )

@@ -105,7 +105,7 @@ def test_annotations_give_ids_and_order(pictures: Path, tmp_path: Path) -> None:
     images = [{"id": 70, "file_name": "drawn-2.png"}, {"id": 30, "file_name": "sub/drawn-0.png"}]
     (tmp_path / "truth.json").write_text(json.dumps({"images": images, "annotations": []}))
     options = Options(str(trained("fcos")[0]), str(pictures), str(tmp_path / "out"))
-    options.annotations, options.draw = str(tmp_path / "truth.json"), False
+    options.annotations, options.draw, options.score = str(tmp_path / "truth.json"), False, 0.1
     predict(options)
     assert list(dict.fromkeys(row["image_id"] for row in rows(tmp_path / "out"))) == [70, 30]
     assert not list((tmp_path / "out").glob("*.jpg"))

@@ -1,11 +1,17 @@
-"""Detectors of several kinds and their exported files, made once for all tests of a process."""
+"""Detectors of several kinds and their exported files, made once for all tests of a session.
+
+An export takes 10 to 40 s, so pytest-xdist's workers share the files.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import gettempdir
 
 import numpy as np
 import torch
@@ -20,13 +26,16 @@ from tests.helpers.random_detector import random_checkpoint
 from tests.helpers.tiny_run import ROOT
 
 SMALL = ("model.neck.channels=16", "model.head.channels=16", "model.head.convs=1")
-# A backbone of few layers, whose export takes a third of the time.
+# Few layers and levels: the time of an export grows with the number of operations.
 FEW = (*SMALL, "model.backbone.name=resnet10t", "model.backbone.levels=[3,4]")
+TWO_LEVELS = (*FEW, "model.neck.extra_levels=0")
 KINDS = {
-    "fcos": ("model=fcos_lcnet", "assigner=o2f", *FEW),  # quality: implicit
-    "picodet": ("model=picodet_s", "assigner=tal", "model.neck.channels=32", "model.head.channels=32"),
-    "centerness": ("model=fcos_lcnet", "assigner=fcos", *FEW),
+    "fcos": ("model=fcos_lcnet", "assigner=o2f", *TWO_LEVELS),  # quality: implicit
+    "picodet": ("model=picodet_s", "assigner=tal", *FEW),
+    "centerness": ("model=fcos_lcnet", "assigner=fcos", *TWO_LEVELS),
 }
+# One folder for all workers of a session.
+FOLDER = Path(gettempdir()) / f"exported-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
 
 
 @dataclass(frozen=True)
@@ -48,21 +57,34 @@ def exported(kind: str, cut: str, form: str = "onnx") -> Exported:
 def _exported(kind: str, cut: str, form: str) -> Exported:
     checkpoint, network, record = trained(kind)
     file = checkpoint.with_name(f"{kind}_{cut}.{'onnx' if form == 'onnx' else 'pt2'}")
-    export(Options(str(checkpoint), str(file), form, cut))
+    _make(file, lambda: export(Options(str(checkpoint), str(file), form, cut)))
     return Exported(checkpoint, network, record, file)
 
 
 @cache
 def trained(kind: str) -> tuple[Path, Detector, Record]:
     """The checkpoint of a detector of KINDS, its network and its record."""
+    path = FOLDER / f"{kind}.pt"
+    _make(path, lambda: _random(kind, path))
+    network, record = read_checkpoint(path)
+    return path, network.eval(), record
+
+
+def _random(kind: str, path: Path) -> None:
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         config = compose(
             "train", ["data.size=160", "model.backbone.weights=null", "logger=none", *KINDS[kind]]
         )
-    path = Path(mkdtemp()) / f"{kind}.pt"
     random_checkpoint(config, ShapesDataset(4, 160, seed=0), path)
-    network, record = read_checkpoint(path)
-    return path, network.eval(), record
+
+
+def _make(file: Path, make: Callable[[], object]) -> None:
+    """`make()`, unless some worker has written `file`; a worker waits for another that is writing it."""
+    FOLDER.mkdir(exist_ok=True)
+    with file.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not file.exists():
+            make()
 
 
 def batches(count: int = 2) -> list[np.ndarray]:

@@ -27,12 +27,6 @@ from tests.helpers.parity import Agreement, canvases, compare, onnx_graph, rows_
 FORMS = {"onnx": onnx_graph, "torch": torch_graph}
 
 
-def larger(images_B3HW: np.ndarray) -> np.ndarray:
-    """Images padded to at least 96 px: a torch program takes sides above the last stride, 64."""
-    missing = [max(0, 96 - side) for side in images_B3HW.shape[2:]]
-    return np.pad(images_B3HW, ((0, 0), (0, 0), (0, missing[0]), (0, missing[1])))
-
-
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("kind", ["fcos", "picodet"])
 def test_the_same_pairs_of_point_and_class(kind: str, form: str) -> None:
@@ -40,8 +34,6 @@ def test_the_same_pairs_of_point_and_class(kind: str, form: str) -> None:
     one = exported(kind, "topk", form)
     graph, done = FORMS[form](one.file), Agreement()
     for images_B3HW in batches(1):
-        if form == "torch":
-            images_B3HW = larger(images_B3HW)
         compare(one.network, one.record, graph, images_B3HW, done)
     assert done.images == 12
     assert done.pairs > 300
@@ -96,7 +88,7 @@ def test_ap_of_file_and_checkpoint_agree(kind: str) -> None:
 
 def test_a_torch_program_of_all_points_needs_torch_alone(tmp_path: Path) -> None:
     one = exported("picodet", "raw", "torch")
-    images_B3HW = larger(batches(1)[5])
+    images_B3HW = batches(1)[5]
     np.save(tmp_path / "images.npy", images_B3HW)
     code = (
         "import sys, numpy, torch; extra = {'record.json': ''}\n"
@@ -117,8 +109,8 @@ def test_a_torch_program_of_all_points_needs_torch_alone(tmp_path: Path) -> None
 
 def test_a_torch_program_names_sides_that_it_does_not_take() -> None:
     graph = torch_graph(exported("picodet", "topk", "torch").file)
-    with pytest.raises(AssertionError, match=r"size\(\)\[2\] >= 96"):
-        graph(np.zeros((1, 3, 64, 256), np.uint8))
+    with pytest.raises(AssertionError, match=r"size\(\)\[2\] >= 64"):
+        graph(np.zeros((1, 3, 32, 256), np.uint8))
 
 
 def test_a_torch_program_has_no_nms(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_the_outputs_and_the_detections_are_the_same(
     assert isinstance(ours.head, FcosHead)
     ours.head.origin = "center"
     outputs = ours(_padded(image))
-    close = {"rtol": 1e-5, "atol": 1e-5}
+    close = {"rtol": 1e-5, "atol": 1e-4}  # the two sum in another order, by as much as the CPU lets them
     torch.testing.assert_close(outputs.logits_BPC, theirs["cls_logits"][..., IDS], **close)
     strides_BP4 = outputs.distances_BP4 / outputs.grid.stride_P[:, None]
     torch.testing.assert_close(strides_BP4, theirs["bbox_regression"], **close)

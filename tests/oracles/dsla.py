@@ -2,7 +2,7 @@
 
 import math
 
-from tests.oracles.scene import Assigned, Entry, Scene, UndecidedError, inside, lowest
+from tests.oracles.scene import Assigned, Entry, Scene, UndecidedError, inside, lowest, winners
 from tests.oracles.simota import _bce, _dynamic_k
 
 
@@ -41,16 +41,10 @@ def dsla(
             if (p, g) not in owned:
                 raise UndecidedError
 
-    assigned: Assigned = {}
-    for p, claimants in claims.items():
-        winner = claimants[0]
-        if len(claimants) > 1:
-            row = [(g, entries[p, g]) for g in truths if (p, g) in entries]
-            winner = lowest([Entry(entry.value, entry.inputs, g) for g, entry in row], 1, _close)[0]
-            if (p, winner) not in owned:
-                raise UndecidedError
-        assigned[p] = (winner, scene.iou(p, winner), 1.0)
-    return assigned
+    owner = winners(claims, entries, truths, _close)
+    if any(len(claims[p]) > 1 and (p, g) not in owned for p, g in owner.items()):
+        raise UndecidedError
+    return {p: (g, scene.iou(p, g), 1.0) for p, g in owner.items()}
 
 
 def _close(a: float, b: float) -> bool:

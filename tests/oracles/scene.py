@@ -154,3 +154,19 @@ def lowest(entries: Sequence[Entry], k: int, close: Callable[[float, float], boo
         if any(entry.inputs != border[0].inputs for entry in border):
             raise UndecidedError
     return [entry.index for entry in taken]
+
+
+def winners(
+    claims: dict[int, list[int]],
+    entries: dict[tuple[int, int], Entry],
+    truths: Sequence[int],
+    close: Callable[[float, float], bool],
+) -> dict[int, int]:
+    """The truth of each claimed point: where several claim it, the lowest of all that have an entry there."""
+    owner = {}
+    for point, claimants in claims.items():
+        owner[point] = claimants[0]
+        if len(claimants) > 1:
+            row = [(truth, entries[point, truth]) for truth in truths if (point, truth) in entries]
+            owner[point] = lowest([Entry(e.value, e.inputs, truth) for truth, e in row], 1, close)[0]
+    return owner

@@ -2,7 +2,7 @@
 
 import math
 
-from tests.oracles.scene import Assigned, Entry, Scene, UndecidedError, giou, inside, lowest, square
+from tests.oracles.scene import Assigned, Entry, Scene, UndecidedError, giou, inside, lowest, square, winners
 
 PENALTY = 1e5
 
@@ -51,14 +51,8 @@ def simota(
         for p in lowest(mine, k, _close):
             claims.setdefault(p, []).append(g)
 
-    assigned: Assigned = {}
-    for p, claimants in claims.items():
-        winner = claimants[0]
-        if len(claimants) > 1:
-            row = [(g, entries[p, g]) for g in truths if (p, g) in entries]
-            winner = lowest([Entry(entry.value, entry.inputs, g) for g, entry in row], 1, _close)[0]
-        assigned[p] = (winner, scene.iou(p, winner), 1.0)
-    return assigned
+    owner = winners(claims, entries, truths, _close)
+    return {p: (g, scene.iou(p, g), 1.0) for p, g in owner.items()}
 
 
 def _close(a: float, b: float) -> bool:

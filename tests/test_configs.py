@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import cache
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from detector.criterion import Criterion
 from detector.scheduled_loss import build_criterion
-from engine.config.compose import check, compose_config
+from engine.config.compose import check
 from engine.config.keys import KEYS
 from engine.run import checkpoint
 from engine.schedule import progress
@@ -61,18 +60,20 @@ def test_every_data_set_composes_for_evaluation(composed: Compose, choice: str) 
     assert composed(f"data={choice}", name="eval").data.name == choice
 
 
-@cache
-def controlled_o2f() -> DictConfig:
-    return compose_config("recipe=controlled", name="train")
+@pytest.fixture(scope="module")
+def controlled_o2f(composed: Compose) -> DictConfig:
+    return composed("recipe=controlled")
 
 
 @pytest.mark.parametrize("assigner", ASSIGNERS)
-def test_the_controlled_recipe_leaves_only_the_assigner_different(composed: Compose, assigner: str) -> None:
+def test_the_controlled_recipe_leaves_only_the_assigner_different(
+    composed: Compose, controlled_o2f: DictConfig, assigner: str
+) -> None:
     published = composed(f"assigner={assigner}")
-    controlled, o2f = composed(f"assigner={assigner}", "recipe=controlled"), controlled_o2f()
-    assert controlled.loss == o2f.loss
-    assert controlled.model == o2f.model
-    assert controlled.schedule == o2f.schedule
+    controlled = composed(f"assigner={assigner}", "recipe=controlled")
+    assert controlled.loss == controlled_o2f.loss
+    assert controlled.model == controlled_o2f.model
+    assert controlled.schedule == controlled_o2f.schedule
     assert controlled.assigner == published.assigner
     assert controlled.name != published.name
     for config in (published, controlled):

@@ -39,7 +39,7 @@ def annotations_of(path: Path, folder: Path | None) -> Annotations:
         return read_annotations(path)
     name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
     cache = folder / f"{path.stem}-{name}.npz"
-    with _locked(cache.with_suffix(".lock")):
+    with one_at_a_time(cache.with_suffix(".lock")):
         stat = path.stat()
         stamp = np.array([_VERSION, stat.st_size, stat.st_mtime_ns])
         truth = _load(cache, stamp)
@@ -51,7 +51,7 @@ def annotations_of(path: Path, folder: Path | None) -> Annotations:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def one_at_a_time(path: Path) -> Iterator[None]:
     """Lets one process at a time go on; all of them, where the file system knows no locks."""
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -17,12 +17,12 @@ from data.shapes.dataset import ShapesDataset
 from engine.config.compose import compose_config
 from engine.evaluate import evaluate_checkpoint
 from engine.trainer import train
-from tests.helpers.tiny_run import ROOT, TINY_MODEL
+from tests.helpers.exported import TWO_LEVELS
+from tests.helpers.tiny_run import ROOT
 
-# A network and a schedule of seconds in place of the pretrained one; few layers are exported sooner.
+# A network and a schedule of seconds in place of the pretrained one.
 SHORT = (
-    *TINY_MODEL, "model.backbone.weights=null", "model.backbone.name=resnet10t",
-    "model.backbone.levels=[3,4]", "model.neck.extra_levels=0", "schedule.epochs=1", "schedule.batch_size=4",
+    *TWO_LEVELS, "model.backbone.weights=null", "schedule.epochs=1", "schedule.batch_size=4",
     "data.workers=0", "data.short=64", "data.long=64", "data.eval_short=64", "data.eval_long=64",
     "eval.score_threshold=0", "logger=none", "device=cpu",
 )  # fmt: skip

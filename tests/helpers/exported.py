@@ -5,37 +5,34 @@ An export takes 10 to 40 s, so pytest-xdist's workers share the files.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from tempfile import gettempdir
+from tempfile import gettempdir, mkdtemp
 
 import numpy as np
 import torch
-from hydra import compose, initialize_config_dir
 
+from data.coco.cached import one_at_a_time
 from data.shapes.dataset import ShapesDataset
 from detector.detector import Detector
 from detector.trained import read_checkpoint
+from engine.config.compose import compose_config
 from export import Options, export
 from inference.record import Record
 from tests.helpers.random_detector import random_checkpoint
-from tests.helpers.tiny_run import ROOT
+from tests.helpers.tiny_run import TINY_MODEL
 
-SMALL = ("model.neck.channels=16", "model.head.channels=16", "model.head.convs=1")
 # Few layers and levels: the time of an export grows with the number of operations.
-FEW = (*SMALL, "model.backbone.name=resnet10t", "model.backbone.levels=[3,4]")
+FEW = (*TINY_MODEL, "model.backbone.name=resnet10t", "model.backbone.levels=[3,4]")
 TWO_LEVELS = (*FEW, "model.neck.extra_levels=0")
 KINDS = {
     "fcos": ("model=fcos_lcnet", "assigner=o2f", *TWO_LEVELS),  # quality: implicit
     "picodet": ("model=picodet_s", "assigner=tal", *FEW),
     "centerness": ("model=fcos_lcnet", "assigner=fcos", *TWO_LEVELS),
 }
-# One folder for all workers of a session.
-FOLDER = Path(gettempdir()) / f"exported-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
 
 
 @dataclass(frozen=True)
@@ -64,25 +61,27 @@ def _exported(kind: str, cut: str, form: str) -> Exported:
 @cache
 def trained(kind: str) -> tuple[Path, Detector, Record]:
     """The checkpoint of a detector of KINDS, its network and its record."""
-    path = FOLDER / f"{kind}.pt"
+    path = _folder() / f"{kind}.pt"
     _make(path, lambda: _random(kind, path))
     network, record = read_checkpoint(path)
     return path, network.eval(), record
 
 
 def _random(kind: str, path: Path) -> None:
-    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        config = compose(
-            "train", ["data.size=160", "model.backbone.weights=null", "logger=none", *KINDS[kind]]
-        )
+    config = compose_config("data.size=160", "model.backbone.weights=null", "logger=none", *KINDS[kind])
     random_checkpoint(config, ShapesDataset(4, 160, seed=0), path)
+
+
+@cache
+def _folder() -> Path:
+    """One for all workers of a session."""
+    session = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    return Path(gettempdir(), f"exported-{session}") if session else Path(mkdtemp())
 
 
 def _make(file: Path, make: Callable[[], object]) -> None:
     """`make()`, unless some worker has written `file`; a worker waits for another that is writing it."""
-    FOLDER.mkdir(exist_ok=True)
-    with file.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with one_at_a_time(file.with_suffix(".lock")):
         if not file.exists():
             make()
 

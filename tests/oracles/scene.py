@@ -6,7 +6,7 @@ Everything is a Python float. Where a decision hangs on a difference that float3
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from assigners import GroundTruth, PointGrid, Predictions
 
@@ -167,6 +167,6 @@ def winners(
     for point, claimants in claims.items():
         owner[point] = claimants[0]
         if len(claimants) > 1:
-            row = [(truth, entries[point, truth]) for truth in truths if (point, truth) in entries]
-            owner[point] = lowest([Entry(e.value, e.inputs, truth) for truth, e in row], 1, close)[0]
+            row = [replace(entries[point, g], index=g) for g in truths if (point, g) in entries]
+            owner[point] = lowest(row, 1, close)[0]
     return owner

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from assigners import ATSS, FCOS, GroundTruth, PointGrid, Predictions, SimOTA, TaskAligned
-from benchmarks.cases import CLASSES, STRIDES, Case
-from benchmarks.measure import seconds
-from benchmarks.turns import machine, write
+from benchmarks.core.cases import CLASSES, STRIDES, Case
+from benchmarks.core.measure import seconds
+from benchmarks.core.turns import machine, write
 from command_line import option, run
 
 Call = Callable[[], Any]

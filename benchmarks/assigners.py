@@ -19,9 +19,9 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.cases import CASES, Case, pairs_inside
-from benchmarks.measure import implementations, in_fresh_process, seconds
-from benchmarks.turns import machine
+from benchmarks.core.cases import CASES, Case, pairs_inside
+from benchmarks.core.measure import implementations, in_fresh_process, seconds
+from benchmarks.core.turns import machine
 from command_line import new_folder, option, run
 from errors import UsageError
 

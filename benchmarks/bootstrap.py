@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.turns import machine, table, write
+from benchmarks.core.turns import machine, table, write
 from command_line import option, run
 from evaluation.bootstrap import difference, resampled
 from evaluation.matching import match

@@ -27,8 +27,8 @@ import onnx
 import onnxruntime
 import torch
 
+from benchmarks.core.turns import medians, table, write
 from benchmarks.select import CLASSES, IOU, LIMIT, draw
-from benchmarks.turns import medians, table, write
 from command_line import option, run
 from detector.decode import decode
 from detector.detector import Detector

@@ -1,6 +1,6 @@
 """How far SimOTA is from what it cannot avoid: counts and times.
 
-    python -m benchmarks.floor                  # on the crowd of cases.py
+    python -m benchmarks.floor                  # on the crowd of core/cases.py
     python -m benchmarks.floor case="7 boxes"   # on the first case whose name holds this
 
 The floor holds the work that the definition asks for, each part by one plain pass over its data: the class
@@ -22,9 +22,9 @@ from assigners.core.boxes import iou, take
 from assigners.core.dynamic_k import background_cost, foreground
 from assigners.core.overlaps import blocks_of, overlapping
 from assigners.simota import _bce_background
-from benchmarks.cases import CASES
-from benchmarks.measure import PROGRESS
-from benchmarks.turns import machine, medians, table, write
+from benchmarks.core.cases import CASES
+from benchmarks.core.measure import PROGRESS
+from benchmarks.core.turns import machine, medians, table, write
 from command_line import option, run
 from errors import UsageError
 

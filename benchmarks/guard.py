@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from benchmarks.turns import machine
+from benchmarks.core.turns import machine
 from command_line import option, run
 from data.shapes.dataset import ShapesDataset
 from engine.config.compose import compose_config

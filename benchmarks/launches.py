@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from assigners import ATSS, DSLA, FCOS, O2F, POTO, SimOTA, TaskAligned
-from benchmarks.cases import STRIDES, Case
-from benchmarks.turns import table, write
+from benchmarks.core.cases import STRIDES, Case
+from benchmarks.core.turns import table, write
 from command_line import option, run
 
 IMAGES = 16

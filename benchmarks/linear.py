@@ -17,9 +17,9 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from benchmarks.assigners import ASSIGNERS, TITLES
-from benchmarks.cases import STRIDES, Case, pairs_inside
-from benchmarks.measure import implementations
-from benchmarks.turns import machine, medians, table, write
+from benchmarks.core.cases import STRIDES, Case, pairs_inside
+from benchmarks.core.measure import implementations
+from benchmarks.core.turns import machine, medians, table, write
 from command_line import option, run
 from errors import UsageError
 

@@ -26,7 +26,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from benchmarks.turns import machine, medians, table, write
+from benchmarks.core.turns import machine, medians, table, write
 from command_line import option, run
 from data import decode
 from data.augment.transforms import train_transform

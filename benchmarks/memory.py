@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from benchmarks.measure import peak_megabytes
+from benchmarks.core.measure import peak_megabytes
+from benchmarks.core.turns import machine, table, write
 from benchmarks.step import STEP, THEIRS, Ours, Theirs, Workload, draw
-from benchmarks.turns import machine, table, write
 from command_line import option, run
 
 NETWORKS: dict[str, type[Theirs] | type[Ours]] = {THEIRS: Theirs, STEP: Ours}

@@ -22,8 +22,8 @@ import onnx
 import torch
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType, quantize_static
 
+from benchmarks.core.turns import machine, table, write
 from benchmarks.deploy import seconds_of
-from benchmarks.turns import machine, table, write
 from command_line import option, run
 from detector.onnx_file import export_onnx
 from detector.trained import read_checkpoint

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from assigners import PointGrid, Predictions
-from benchmarks.turns import machine, medians, table, write
+from benchmarks.core.turns import machine, medians, table, write
 from command_line import option, run
 from detector.select import Detections, best_candidates, nms, suppress, topk
 

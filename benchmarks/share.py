@@ -20,8 +20,8 @@ from torch import Tensor
 
 from assigners import Assigner, GroundTruth
 from benchmarks.assigners import ASSIGNERS, TITLES
-from benchmarks.cases import CLASSES, STRIDES, Case
-from benchmarks.turns import machine, table, write
+from benchmarks.core.cases import CLASSES, STRIDES, Case
+from benchmarks.core.turns import machine, table, write
 from command_line import option, run
 from detector.decode import decode
 from detector.detector import Detector

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.turns import machine, table, write
+from benchmarks.core.turns import machine, table, write
 from command_line import option, run
 
 HEADER = ("", "seconds", "peak, MB", "afterwards, MB")

@@ -26,7 +26,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from assigners import GroundTruth
-from benchmarks.turns import machine, medians, table, write
+from benchmarks.core.turns import machine, medians, table, write
 from command_line import option, run
 from detector.decode import decode
 from detector.detector import Detector

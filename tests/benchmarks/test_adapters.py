@@ -1,7 +1,7 @@
 """The benchmark of the adapters, tiny: a row for each library that is installed."""
 
 from benchmarks.adapters import markdown, measure
-from benchmarks.cases import Case
+from benchmarks.core.cases import Case
 
 
 def test_rows_of_what_is_installed() -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.cases import STRIDES, Case
+from benchmarks.core.cases import STRIDES, Case
 from benchmarks.launches import ASSIGNERS, counted
 
 LIMITS = {"ATSS": (150, 4), "TAL": (150, 4), "O2F": (150, 4), "FCOS": (150, 4), "SimOTA": (350, 12)}

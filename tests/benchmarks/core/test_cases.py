@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.cases import CASES, Case, aerial_counts, pairs_inside
+from benchmarks.core.cases import CASES, Case, aerial_counts, pairs_inside
 
 SMALL = Case("small", 96, 128, (8, 16), (3, 0, 5), (8.0, 64.0))
 

@@ -3,7 +3,7 @@
 As a program it makes one call in a process of its own, so that nothing which ran before hides what the call
 needs, and prints {"seconds", "megabytes"}:
 
-    python -m benchmarks.measure "matchpoint" atss "640x640 x16, 7 boxes"
+    python -m benchmarks.core.measure "matchpoint" atss "640x640 x16, 7 boxes"
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from assigners import ATSS, O2F, GroundTruth, PointGrid, Predictions, SimOTA, TaskAligned
-from benchmarks.cases import CASES, STRIDES, Case
+from benchmarks.core.cases import CASES, STRIDES, Case
 from benchmarks.peers import Peer, installed
 
 PROGRESS = 0.5
@@ -66,7 +66,7 @@ def seconds(call: Callable[[], Any], device: str) -> float:
 
 def in_fresh_process(peer: Peer, case: Case, device: str, patience: float) -> dict[str, float] | str:
     """Seconds and megabytes of the first call, or why there is none: "> 60 s" or "out of memory"."""
-    words = [sys.executable, "-m", "benchmarks.measure", peer.name, peer.assigner, case.name, device]
+    words = [sys.executable, "-m", "benchmarks.core.measure", peer.name, peer.assigner, case.name, device]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=patience + 30)
     except subprocess.TimeoutExpired:

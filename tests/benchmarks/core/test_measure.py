@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from benchmarks.assigners import ASSIGNERS, markdown, tabulate
-from benchmarks.cases import CASES, Case
+from benchmarks.core.cases import CASES, Case
+from benchmarks.core.measure import implementations, in_fresh_process
 from benchmarks.linear import exponent
-from benchmarks.measure import implementations, in_fresh_process
 from benchmarks.peers import Peer
 
 SMALL = Case("small", 128, 128, (8, 16, 32), (4, 0), (16.0, 100.0))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import detector.backbone.lcnet  # noqa: F401  # makes its width known to timm
+from detector.backbone.fixed_norm import FixedNorm
 from detector.backbone.pretrained import load_weights
 from errors import UsageError, nearest
 
@@ -56,6 +57,10 @@ class Backbone(nn.Module):
         if freeze_norm not in FREEZE_NORM:
             raise UsageError(f"model.backbone.freeze_norm={freeze_norm} must be {', '.join(FREEZE_NORM)}.")
         self.features = _create(name, _level_indices(name, levels), weights == "imagenet")
+        if freeze_norm == "all":
+            for key, module in list(self.features.named_modules()):
+                if type(module) is nn.BatchNorm2d and module.affine:
+                    self.features.set_submodule(key, FixedNorm(module))
         if weights is not None and weights != "imagenet":
             load_weights(self.features, Path(weights), name)
         self.strides = tuple(2**level for level in levels)

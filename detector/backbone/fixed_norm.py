@@ -19,10 +19,10 @@ class FixedNorm(nn.BatchNorm2d):
 
     def __init__(self, norm: nn.BatchNorm2d) -> None:
         super().__init__(norm.num_features, norm.eps, norm.momentum, device="meta")
-        for name, tensor in norm.named_parameters(recurse=False):
-            setattr(self, name, tensor)
-        for name, tensor in norm.named_buffers(recurse=False):
-            setattr(self, name, tensor)
+        for name, parameter in norm.named_parameters(recurse=False):
+            setattr(self, name, parameter)
+        for name, buffer in norm.named_buffers(recurse=False):
+            setattr(self, name, buffer)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Feature maps to feature maps of the same shape, normalised by the running statistics."""

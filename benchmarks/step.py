@@ -30,6 +30,7 @@ from benchmarks.core.turns import machine, medians, table, write
 from command_line import option, run
 from detector.decode import decode
 from detector.detector import Detector
+from detector.folded import folded
 from detector.scheduled_loss import build_criterion
 from detector.select import nms, topk
 from engine.config.compose import compose_config
@@ -77,6 +78,7 @@ class Ours:
         torch.manual_seed(0)
         self.model: Detector = build_model(config, CLASSES).to(options.device)
         self.model.to(memory_format=torch.channels_last)
+        self.folded = folded(self.model)  # as eval.py and predict.py run it
         self.state = State(self.model, dict(config.schedule), 1000)
         self.assigner = build_assigner(config)
         self.criterion = build_criterion(config.loss, config.model.head.quality)
@@ -101,9 +103,8 @@ class Ours:
 
     @torch.inference_mode()
     def infer(self, select: Callable[..., Any], bf16: bool) -> Any:
-        self.model.eval()
         with _precision(bf16, self.images):
-            outputs = self.model(self.images)
+            outputs = self.folded(self.images)
         return select(decode(outputs), outputs.grid, score_threshold=self.threshold)
 
 
@@ -158,7 +159,7 @@ def draw(options: Workload) -> tuple[Tensor, GroundTruth]:
 def set_thresholds(ours: Ours, theirs: Theirs, candidates: int) -> None:
     """Lets so many pairs of an image pass the score threshold of either network."""
     rank = candidates * len(ours.images)
-    scores = decode(ours.model.eval()(ours.images)).scores_BPC
+    scores = decode(ours.folded(ours.images)).scores_BPC
     ours.threshold = float(scores.flatten().kthvalue(scores.numel() - rank).values)
     own = theirs.model.eval()
     images, _ = own.transform(theirs.images)

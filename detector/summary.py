@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import chain
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -16,7 +17,9 @@ def multiply_adds(detector: Detector, height: int, width: int) -> int:
     """Multiply-adds of all convolutions for one image of height x width px, padded as the loader does."""
     height, width = (-(-side // MULTIPLE) * MULTIPLE for side in (height, width))
     # A copy without data: nothing is computed, and no running statistic or random number is touched.
-    shadow = copy.deepcopy(detector).to("meta").eval()
+    tensors = chain(detector.parameters(), detector.buffers())
+    empty = {id(tensor): torch.empty_like(tensor, device="meta") for tensor in tensors}
+    shadow = copy.deepcopy(detector, empty).eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         shadow(torch.empty(1, 3, height, width, device="meta"))
     # torch counts a multiplication and an addition as two operations.

@@ -20,6 +20,7 @@ import torch
 
 from detector.decode import decode
 from detector.detector import Detector, build_detector
+from detector.folded import folded
 from detector.select import nms, topk
 from detector.shared import read_shared
 from errors import UsageError
@@ -45,7 +46,8 @@ def load(path: str | Path, device: torch.device | str = "auto") -> Predictor:
 
 def predictor(network: Detector, record: Record, device: torch.device, source: str) -> Predictor:
     """A network and its record as what predicts."""
-    network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = folded(network)
     return Predictor(record, partial(_detect, network, record, device), source=source)
 
 

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from data.loader import eval_loader
+from detector.folded import folded
 from engine import distributed
 from engine.config.compose import ALL, check, replace_options
 from engine.evaluator import Evaluator
@@ -58,7 +59,7 @@ def _evaluate(options: DictConfig, held: ExitStack) -> float:
         evaluator = Evaluator(dataset, batches, config.eval, device, in_bf16)
     console = Console(quiet=not distributed.is_main())
     with ProgressBar(console, "evaluating", len(batches)) as bar:
-        evaluation = evaluator(model, bar.advance)
+        evaluation = evaluator(folded(model), bar.advance)
     if distributed.is_main():
         evaluation.write(directory, epoch=state["epoch"], name=config.name, checkpoint=path.name)
         if not (directory / "last.pt").exists():  # not the run itself

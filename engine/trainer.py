@@ -18,6 +18,7 @@ from rich.console import Console
 
 from data.loader import Batch
 from detector.detector import TrainedPredictors
+from detector.folded import folded
 from engine import distributed
 from engine.config.compose import check
 from engine.evaluator import Evaluation
@@ -196,7 +197,7 @@ class Trainer:
         with ProgressBar(self.console, "evaluating", self.parts.eval_batches) as bar:
             # Cut, it is repeated: the checkpoint from before it is there.
             evaluation = self.parts.evaluator(
-                self.state.result_model, bar.advance, stop=lambda: self.interruption.asked
+                folded(self.state.result_model), bar.advance, stop=lambda: self.interruption.asked
             )
         summary = evaluation.summary
         tracker.log(self.state.step, {**evaluation_row(summary), "epoch": self.state.epoch})

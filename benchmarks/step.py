@@ -102,9 +102,9 @@ class Ours:
         self.model.zero_grad()
 
     @torch.inference_mode()
-    def infer(self, select: Callable[..., Any], bf16: bool) -> Any:
+    def infer(self, select: Callable[..., Any], bf16: bool, fold: bool = True) -> Any:
         with _precision(bf16, self.images):
-            outputs = self.folded(self.images)
+            outputs = (self.folded if fold else self.model.eval())(self.images)
         return select(decode(outputs), outputs.grid, score_threshold=self.threshold)
 
 
@@ -179,6 +179,7 @@ def measure(options: Options) -> list[dict[str, Any]]:
             f"{THEIRS}, NMS": theirs.infer,
             f"{STEP}, NMS": partial(ours.infer, nms),
             f"{STEP}, NMS-free": partial(ours.infer, topk),
+            f"{STEP}, NMS-free, norms not folded": partial(ours.infer, topk, fold=False),
         },
     }
     rows = []

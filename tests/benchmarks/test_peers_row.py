@@ -1,0 +1,63 @@
+"""A peer's results become a row: the layout that it trains on, and the files that tools.compare reads."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from pycocotools.coco import COCO
+
+from benchmarks.peers.row import Row, validation
+from benchmarks.peers.train_yolo import main, yolo_layout
+from tools.compare.foreign import read_foreign
+
+
+def test_the_layout_holds_every_box_as_centre_and_size_in_shares_of_the_image(
+    tiny_coco: Path, tmp_path: Path
+) -> None:
+    yolo_layout(tiny_coco, tmp_path)
+    coco = COCO(str(tiny_coco / "annotations" / "instances_train2017.json"))
+    row_of = {category: row for row, category in enumerate(sorted(coco.cats))}
+    boxes = 0
+    for image in coco.imgs.values():
+        label = (tmp_path / "labels" / "train" / image["file_name"]).with_suffix(".txt")
+        found = sorted([float(number) for number in line.split()] for line in label.read_text().splitlines())
+        sides = [image["width"], image["height"]]
+        expected = []
+        for one in coco.imgToAnns[image["id"]]:
+            if not one["iscrowd"]:
+                x, y, w, h = one["bbox"]
+                pixels = (x + w / 2, y + h / 2, w, h)
+                shares = [pixel / side for pixel, side in zip(pixels, sides * 2, strict=True)]
+                expected.append([row_of[one["category_id"]], *shares])
+        assert [row for own in found for row in own] == pytest.approx(
+            [row for own in sorted(expected) for row in own], abs=1e-5
+        )
+        picture = tmp_path / "images" / "train" / image["file_name"]
+        assert picture.read_bytes() == (tiny_coco / "train2017" / image["file_name"]).read_bytes()
+        boxes += len(found)
+    assert boxes > 0
+
+
+def test_a_perfect_peer_has_an_ap_of_one(tiny_coco: Path, tmp_path: Path) -> None:
+    truth = validation(tiny_coco)
+    coco = COCO(str(truth.annotations))
+    results = []
+    for one in coco.anns.values():
+        x, y, w, h = one["bbox"]
+        place = truth.categories.index(one["category_id"])
+        results.append(truth.result(one["image_id"], place, [x, y, x + w, y + h], 0.9))
+    file = Row("peer", "tiny", 3, nms=results, nms_free=results).write(tmp_path / "peers", truth)
+    run = read_foreign(file)
+    assert (run.config["name"], run.config["seed"], run.config["data"]["name"]) == ("peer", 3, "tiny")
+    assert run.result["nms"]["AP"] == run.result["nms_free"]["AP"] == pytest.approx(100)
+
+
+def test_without_ultralytics_the_remedy_is_told(
+    tiny_coco: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ultralytics", None)
+    with pytest.raises(SystemExit) as ended:
+        main([f"root={tiny_coco}", "data=tiny", "epochs=1"])
+    assert "pip install ultralytics" in f"{ended.value}{capsys.readouterr()}"

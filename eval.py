@@ -5,16 +5,12 @@
 """
 
 import logging
-import os
-
-# Before torch is imported: by default OpenMP's threads spin while they wait for each other, which starves the
-# data workers on the same cores several times over. A short spin loses nothing on idle cores.
-os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 import hydra
 from omegaconf import DictConfig
 
-import engine.config.compose  # noqa: F401  # makes the keys of configs/eval.yaml known to Hydra
+import engine.config.compose  # makes the keys of configs/eval.yaml known to Hydra
+import engine.host  # noqa: F401  # before torch is imported
 from engine.config import command
 from engine.run.directory import checkpoint_file
 from engine.sweep import is_rank_0

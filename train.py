@@ -5,16 +5,12 @@ same command again continues what was interrupted and skips what is finished. Se
 """
 
 import logging
-import os
 import traceback
-
-# Before torch is imported: by default OpenMP's threads spin while they wait for each other, which starves the
-# data workers on the same cores several times over. A short spin loses nothing on idle cores.
-os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 import hydra
 from omegaconf import DictConfig
 
+import engine.host  # noqa: F401  # before torch is imported
 from engine.config import command
 from engine.config.compose import check  # makes the keys of configs/train.yaml known to Hydra, too
 from engine.sweep import in_sweep, is_rank_0, record_failure, record_result

@@ -6,14 +6,11 @@ is trained on drawn shapes first, about a minute, once.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-# Before torch is imported, as in train.py.
-os.environ.setdefault("GOMP_SPINCOUNT", "20000")
-
+import engine.host  # noqa: F401  # before torch is imported
 from command_line import new_folder, option, run
 from engine.config.compose import CONFIGS
 from engine.setup import choose_device

@@ -15,7 +15,7 @@ from detector.trained import read_checkpoint
 from errors import UsageError
 
 # Those that other files of this folder test run there.
-ELSEWHERE = {"deploy", "evaluation", "loading", "memory", "select", "start", "step"}
+ELSEWHERE = {"deploy", "evaluation", "host", "loading", "memory", "select", "start", "step"}
 TINY = {
     "adapters": ("boxes=[2]", "images=1", "size=128", "repeats=1"),
     "assigners": ('cases=["x16, 1 boxes"]', "assigners=[o2f]", "repeats=1"),

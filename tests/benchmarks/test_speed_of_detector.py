@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import select, step
+from benchmarks import host, select, step
 from detector.select import best_candidates
+from tests.helpers.tiny_run import TINY_RUN
 
 
 @pytest.mark.parametrize("candidates", [1, 40])
@@ -31,9 +32,10 @@ def test_step(tmp_path: Path) -> None:
     step.main([*words, f"out={tmp_path}"])
     report = json.loads((tmp_path / "step.json").read_text())
     rows = report["rows"]
-    assert [row["name"] for row in rows if row["ratio"] in report["ratios"].values()][-2:] == [
+    assert [row["name"] for row in rows if row["ratio"] in report["ratios"].values()][-3:] == [
         "matchpoint, NMS",
         "matchpoint, NMS-free",
+        "matchpoint, NMS-free, norms not folded",
     ]
     assert [(row["kind"], row["name"]) for row in rows] == [
         ("training step", "torchvision"),
@@ -42,9 +44,22 @@ def test_step(tmp_path: Path) -> None:
         ("inference", "torchvision, NMS"),
         ("inference", "matchpoint, NMS"),
         ("inference", "matchpoint, NMS-free"),
+        ("inference", "matchpoint, NMS-free, norms not folded"),
     ]
     assert all(row["seconds"] > 0 for row in rows)
     assert rows[0]["ratio"] == 1
+
+
+def test_host(tmp_path: Path) -> None:
+    words = [
+        "assigner=atss",
+        *(word for word in TINY_RUN if not word.startswith(("logger", "schedule.epochs"))),
+    ]
+    host.main([f"words=[{','.join(words)}]", "steps=2", "repeats=1", f"out={tmp_path}"])
+    report = json.loads((tmp_path / "host.json").read_text())
+    (slow,), (fast,) = report["seconds"].values()
+    assert 0 < fast < 60
+    assert list(report["ratios"].values()) == [slow / fast]
 
 
 @torch.inference_mode()

@@ -19,17 +19,11 @@ import torch
 from assigners import PointGrid, Predictions
 from benchmarks.core.turns import machine, medians, table, write
 from command_line import option, run
-from detector.decode import Decoded
-from detector.outputs import Peaks
 from detector.select import Detections, best_candidates, nms, suppress, topk
 
 SIZE, CLASSES, STRIDES = 640, 80, (8, 16, 32, 64, 128)
 LIMIT, IOU = 100, 0.6
-HEADER = (
-    "images", "candidates", "NMS-free, ms", "peak_window=3, ms", "and peak_iou, window 7, ms", "NMS, ms",
-    "both, ms", "NMS / NMS-free",
-)  # fmt: skip
-COLUMNS = ("nms_free", "window", "peaks", "nms", "both")
+HEADER = ("images", "candidates", "NMS-free, ms", "NMS, ms", "both, ms", "NMS / NMS-free")
 
 
 @dataclass
@@ -64,11 +58,6 @@ def draw(images: int, candidates: int, device: str = "cpu") -> tuple[PointGrid, 
     return on_device, Predictions(scores.to(device), boxes.to(device))
 
 
-def with_peaks(predictions: Predictions, peaks: Peaks) -> Decoded:
-    """The same predictions of a detector whose neighbouring points compete."""
-    return Decoded(predictions.scores_BPC, predictions.boxes_BP4, None, peaks)
-
-
 def both(predictions: Predictions, grid: PointGrid) -> tuple[list[Detections], list[Detections]]:
     """The two selections of an evaluation, from the same candidates."""
     found = best_candidates(predictions, grid)
@@ -83,8 +72,6 @@ def bench(options: Options) -> None:
             grid, predictions = draw(images, candidates, options.device)
             ways: dict[str, Callable[[], object]] = {
                 "nms_free": partial(topk, predictions, grid, limit=LIMIT),
-                "window": partial(topk, with_peaks(predictions, Peaks(3)), grid, limit=LIMIT),
-                "peaks": partial(topk, with_peaks(predictions, Peaks(7, IOU)), grid, limit=LIMIT),
                 "nms": partial(nms, predictions, grid, limit=LIMIT, iou=IOU),
                 "both": partial(both, predictions, grid),
             }
@@ -93,7 +80,7 @@ def bench(options: Options) -> None:
             rows.append({"images": images, "candidates": candidates, **times, "ratio": ratio})
     lines = [
         [f"{row['images']}", f"{row['candidates']:,}"]
-        + [f"{1000 * row[name]:.2f}" for name in COLUMNS]
+        + [f"{1000 * row[name]:.2f}" for name in ("nms_free", "nms", "both")]
         + [f"{row['ratio']:.2f}"]
         for row in rows
     ]

@@ -1,6 +1,6 @@
 """Local maxima: the NMS-free selection for detectors that score several points of an object high.
 
-Shape legend: B images, P points of all levels, U some of them, C classes, H and W the sides of a level.
+Shape legend: B images, P points of all levels, C classes, H and W rows and columns of a level.
 """
 
 from __future__ import annotations
@@ -44,35 +44,7 @@ def keep_peaks(predictions: Decoded, grid: PointGrid) -> Decoded:
         rank_BPC = predictions.scores_BPC * centerness_BP.sqrt().unsqueeze(-1)
         lower_BPC = rank_BPC < _highest(rank_BPC, grid, peaks.window)
         return replace(predictions, scores_BPC=predictions.scores_BPC.masked_fill(lower_BPC, 0.0))
-    others = _neighbours(grid, peaks.window)
-    left_BPC = _left(predictions.scores_BPC, predictions.boxes_BP4, others, peaks.iou)
-    return replace(predictions, scores_BPC=left_BPC)
-
-
-def peaks_above(predictions: Decoded, grid: PointGrid, score_threshold: float) -> Decoded:
-    """As `keep_peaks` for all pairs that the threshold lets pass; on a CPU at the cost of their points alone.
-
-    Nothing else can make them yield: what does scores higher. A GPU would wait to learn which points these
-    are, and computes all of them sooner.
-    """
-    peaks, scores_BPC = predictions.peaks, predictions.scores_BPC
-    if peaks is None or peaks.iou is None or scores_BPC.device.type != "cpu":
-        return keep_peaks(predictions, grid)
-    least = scores_BPC.new_tensor(score_threshold)
-    if predictions.quality_BP is not None and predictions.quality_BP.numel():
-        least = least * predictions.quality_BP.min()
-    image_U, point_U = (scores_BPC.amax(dim=2) > least).nonzero(as_tuple=True)
-    row_U = torch.arange(len(point_U), device=point_U.device)
-    row_BP = torch.full(scores_BPC.shape[:2], -1, device=point_U.device)
-    row_BP[image_U, point_U] = row_U
-    others = []
-    for other_P in _neighbours(grid, peaks.window):
-        other_U = row_BP[image_U, other_P[point_U]]
-        others.append(torch.where(other_U < 0, row_U, other_U))
-    scores_UC, boxes_U4 = scores_BPC[image_U, point_U], predictions.boxes_BP4[image_U, point_U]
-    left_BPC = torch.zeros_like(scores_BPC)
-    left_BPC[image_U, point_U] = _left(scores_UC, boxes_U4, others, peaks.iou)
-    return replace(predictions, scores_BPC=left_BPC)
+    return replace(predictions, scores_BPC=_left(predictions, grid, peaks.window, peaks.iou))
 
 
 def _highest(rank_BPC: Tensor, grid: PointGrid, window: int) -> Tensor:
@@ -85,21 +57,18 @@ def _highest(rank_BPC: Tensor, grid: PointGrid, window: int) -> Tensor:
     return torch.cat(highest, dim=1)
 
 
-def _left(scores_UC: Tensor, boxes_U4: Tensor, others: list[Tensor], least_iou: float) -> Tensor:
-    """The scores, 0 where a higher one is left among the others whose box overlaps by more than `least_iou`.
-
-    Args:
-        scores_UC, boxes_U4: of points; both may have a batch dimension in front.
-        others: for each place in the window the row of every point's neighbour there, (U,), or its own.
-    """
-    close = [(iou(boxes_U4[..., other_U, :], boxes_U4) > least_iou).unsqueeze(-1) for other_U in others]
-    left_UC = scores_UC
+def _left(predictions: Decoded, grid: PointGrid, window: int, least_iou: float) -> Tensor:
+    """The scores, 0 where a higher one is left in the window whose box overlaps by more than `least_iou`."""
+    boxes_BP4, scores_BPC = predictions.boxes_BP4, predictions.scores_BPC
+    neighbours = _neighbours(grid, window)
+    close = [(iou(boxes_BP4[:, other_P], boxes_BP4) > least_iou).unsqueeze(-1) for other_P in neighbours]
+    left_BPC = scores_BPC
     for _ in range(PASSES):
-        lower_UC = torch.zeros_like(scores_UC, dtype=torch.bool)
-        for other_U, close_U1 in zip(others, close, strict=True):
-            lower_UC = lower_UC | ((left_UC[..., other_U, :] > scores_UC) & close_U1)
-        left_UC = scores_UC.masked_fill(lower_UC, 0.0)
-    return left_UC
+        lower_BPC = torch.zeros_like(scores_BPC, dtype=torch.bool)
+        for other_P, close_BP1 in zip(neighbours, close, strict=True):
+            lower_BPC = lower_BPC | ((left_BPC[:, other_P] > scores_BPC) & close_BP1)
+        left_BPC = scores_BPC.masked_fill(lower_BPC, 0.0)
+    return left_BPC
 
 
 def _neighbours(grid: PointGrid, window: int) -> list[Tensor]:

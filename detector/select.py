@@ -14,7 +14,7 @@ from torchvision.ops import batched_nms
 
 from assigners.core.types import PointGrid, Predictions
 from detector.decode import Decoded
-from detector.peaks import peaks_above
+from detector.peaks import keep_peaks
 
 
 @dataclass
@@ -51,7 +51,7 @@ def topk(
     Predictions with a peak window are reduced to their local maxima first.
     """
     if isinstance(predictions, Decoded):
-        predictions = peaks_above(predictions, grid, score_threshold)
+        predictions = keep_peaks(predictions, grid)
     found = best_candidates(predictions, grid, score_threshold, candidates, size_B2)
     return [detections[:limit] for detections in found]
 

@@ -76,7 +76,7 @@ class Peaks:
         if window is not None:
             return cls(window, iou)
         if iou is not None:
-            raise UsageError(f"eval.peak_iou={iou} needs a window: add eval.peak_window=7")
+            raise UsageError(f"eval.peak_iou={iou} needs a window: add eval.peak_window=5")
         return None
 
 

@@ -17,34 +17,34 @@ from assigners.core.types import PointGrid
 from detector.criterion import target_centerness
 from detector.decode import Decoded
 
-PASSES = 3  # a fourth changes AP by less than 0.1 (docs/gap.md)
-
 
 def keep_peaks(predictions: Decoded, grid: PointGrid) -> Decoded:
     """The same predictions with a score of 0 where a neighbouring point ranks higher for the same class.
 
-    Neighbours are the points of the same level in a window of `predictions.peaks.window` points. Without
-    `predictions.peaks.iou` a point ranks by its score times the root of its centerness in the box that it
-    predicts itself: neighbours of one object have nearly equal scores and boxes, and the box says which of
-    them is nearest to its centre. This is one max pooling per level (CenterNet, arXiv 1904.07850, section 4,
-    for its heat map). No boxes are compared: of two objects of one class whose best points lie within one
-    window the lower-ranking one is lost.
+    Neighbours are the points of the same level in a window of `predictions.peaks.window` points, of which,
+    with `predictions.peaks.iou`, only those count whose boxes overlap by more. A point ranks by its score
+    times the root of its centerness in the box that it predicts itself: neighbours of one object have nearly
+    equal scores and boxes, and the box says which of them is nearest to its centre. The scores that stay do
+    not change. Equal ranks both stay.
 
-    With an IoU a point ranks by its score, and yields only to neighbours whose boxes overlap by more. Each of
-    three passes lets it yield to those that were left by the pass before (Cluster-NMS, arXiv 2005.03572):
-    NMS among neighbours, without order and at a cost that the number of detections does not change.
-
-    The scores that stay do not change. Equal ranks both stay.
+    Without an IoU this is one max pooling per level (CenterNet, arXiv 1904.07850, section 4, for its heat
+    map), in which of two objects of one class whose best points lie within one window the lower-ranking one
+    is lost. With it, it is NMS among neighbours alone: no order, so that a point may yield to one that yields
+    itself, and a cost that the number of detections does not change.
     """
     peaks = predictions.peaks
     if peaks is None:
         return predictions
+    centerness_BP = target_centerness(grid.centers_P2, predictions.boxes_BP4)
+    rank_BPC = predictions.scores_BPC * centerness_BP.sqrt().unsqueeze(-1)
     if peaks.iou is None:
-        centerness_BP = target_centerness(grid.centers_P2, predictions.boxes_BP4)
-        rank_BPC = predictions.scores_BPC * centerness_BP.sqrt().unsqueeze(-1)
         lower_BPC = rank_BPC < _highest(rank_BPC, grid, peaks.window)
-        return replace(predictions, scores_BPC=predictions.scores_BPC.masked_fill(lower_BPC, 0.0))
-    return replace(predictions, scores_BPC=_left(predictions, grid, peaks.window, peaks.iou))
+    else:
+        lower_BPC = torch.zeros_like(rank_BPC, dtype=torch.bool)
+        for other_P in _neighbours(grid, peaks.window):
+            close_BP = iou(predictions.boxes_BP4[:, other_P], predictions.boxes_BP4) > peaks.iou
+            lower_BPC = lower_BPC | ((rank_BPC[:, other_P] > rank_BPC) & close_BP.unsqueeze(-1))
+    return replace(predictions, scores_BPC=predictions.scores_BPC.masked_fill(lower_BPC, 0.0))
 
 
 def _highest(rank_BPC: Tensor, grid: PointGrid, window: int) -> Tensor:
@@ -55,20 +55,6 @@ def _highest(rank_BPC: Tensor, grid: PointGrid, window: int) -> Tensor:
         pooled_BCHW = max_pool2d(rank_BCHW, window, stride=1, padding=window // 2)
         highest.append(pooled_BCHW.flatten(2).transpose(1, 2))
     return torch.cat(highest, dim=1)
-
-
-def _left(predictions: Decoded, grid: PointGrid, window: int, least_iou: float) -> Tensor:
-    """The scores, 0 where a higher one is left in the window whose box overlaps by more than `least_iou`."""
-    boxes_BP4, scores_BPC = predictions.boxes_BP4, predictions.scores_BPC
-    neighbours = _neighbours(grid, window)
-    close = [(iou(boxes_BP4[:, other_P], boxes_BP4) > least_iou).unsqueeze(-1) for other_P in neighbours]
-    left_BPC = scores_BPC
-    for _ in range(PASSES):
-        lower_BPC = torch.zeros_like(scores_BPC, dtype=torch.bool)
-        for other_P, close_BP1 in zip(neighbours, close, strict=True):
-            lower_BPC = lower_BPC | ((left_BPC[:, other_P] > scores_BPC) & close_BP1)
-        left_BPC = scores_BPC.masked_fill(lower_BPC, 0.0)
-    return left_BPC
 
 
 def _neighbours(grid: PointGrid, window: int) -> list[Tensor]:

@@ -32,71 +32,29 @@ def rank(given: Decoded, image: int, point: int, label: int) -> float:
     return given.scores_BPC[image, point, label].item() * math.sqrt(centerness)
 
 
-def near(window: int, part: slice, shape: tuple[int, int], i: int, j: int) -> list[int]:
-    """The points of a level in the window around row i and column j."""
-    rows, columns = shape
-    return [
-        part.start + y * columns + x
-        for y in range(max(0, i - window // 2), min(rows, i + window // 2 + 1))
-        for x in range(max(0, j - window // 2), min(columns, j + window // 2 + 1))
-    ]
-
-
+@pytest.mark.parametrize("iou", [None, 0.3])
 @pytest.mark.parametrize("window", [3, 5])
-def test_a_score_stays_where_no_neighbour_of_its_level_ranks_higher(window: int) -> None:
-    given = predictions(Peaks(window))
+def test_a_score_stays_where_no_neighbour_of_its_level_ranks_higher(window: int, iou: float | None) -> None:
+    given = predictions(Peaks(window, iou))
     got = keep_peaks(given, GRID).scores_BPC
     zeroed = 0
-    for part, shape in zip(GRID.level_slices, GRID.shapes, strict=True):
-        for image, label, i, j in product(range(2), range(3), range(shape[0]), range(shape[1])):
-            point = part.start + i * shape[1] + j
-            ranks = [rank(given, image, other, label) for other in near(window, part, shape, i, j)]
+    for part, (rows, columns) in zip(GRID.level_slices, GRID.shapes, strict=True):
+        for image, label, i, j in product(range(2), range(3), range(rows), range(columns)):
+            near = [
+                part.start + y * columns + x
+                for y in range(max(0, i - window // 2), min(rows, i + window // 2 + 1))
+                for x in range(max(0, j - window // 2), min(columns, j + window // 2 + 1))
+            ]
+            point = part.start + i * columns + j
+            if iou is not None:
+                boxes_P4 = given.boxes_BP4[image]
+                near = [other for other in near if box_iou(boxes_P4[[other]], boxes_P4[[point]]) > iou]
+            ranks = [rank(given, image, other, label) for other in near]
             highest = rank(given, image, point, label) == max(ranks)
             expected = given.scores_BPC[image, point, label].item() if highest else 0.0
             assert got[image, point, label].item() == expected
             zeroed += not highest
     assert 0 < zeroed < got.numel()
-
-
-@pytest.mark.parametrize("window", [3, 5])
-def test_with_an_iou_a_point_yields_to_overlapping_neighbours_that_are_left(window: int) -> None:
-    given = predictions(Peaks(window, 0.3))
-    got = keep_peaks(given, GRID).scores_BPC
-    came_back = 0
-    for part, shape in zip(GRID.level_slices, GRID.shapes, strict=True):
-        places = list(product(range(shape[0]), range(shape[1])))
-        for image, label in product(range(2), range(3)):
-            boxes_P4, score_P = given.boxes_BP4[image], given.scores_BPC[image, :, label].tolist()
-            rivals = {}
-            for i, j in places:
-                point = part.start + i * shape[1] + j
-                rivals[point] = [
-                    other
-                    for other in near(window, part, shape, i, j)
-                    if score_P[other] > score_P[point] and box_iou(boxes_P4[[other]], boxes_P4[[point]]) > 0.3
-                ]
-            left = set(rivals)
-            for _ in range(3):
-                before = left
-                left = {point for point, others in rivals.items() if not before & set(others)}
-            came_back += sum(bool(rivals[point]) for point in left)
-            expected = [score_P[point] if point in left else 0.0 for point in rivals]
-            assert got[image, part, label].tolist() == expected
-    assert came_back > 0
-    assert (got == 0).any()
-
-
-def test_with_an_iou_two_objects_in_one_window_are_kept_and_duplicates_are_not() -> None:
-    grid = PointGrid.for_image(8, 40, (8,))
-    left, right = [0.0, 0.0, 14.0, 8.0], [16.0, 0.0, 30.0, 8.0]
-    boxes_BP4 = torch.tensor([[left, left, right, right, right]])
-    scores_BPC = torch.tensor([0.8, 0.5, 0.9, 0.3, 0.2]).view(1, 5, 1)
-    kept = {
-        peaks: keep_peaks(Decoded(scores_BPC, boxes_BP4, None, peaks), grid).scores_BPC.flatten() > 0
-        for peaks in (Peaks(5), Peaks(5, 0.6))
-    }
-    assert kept[Peaks(5)].tolist() == [False, False, True, False, False]
-    assert kept[Peaks(5, 0.6)].tolist() == [True, False, True, False, False]
 
 
 def test_of_equal_scores_the_point_nearest_to_the_centre_of_its_box_stays() -> None:

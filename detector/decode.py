@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from assigners.core.types import Predictions
-from detector.outputs import Outputs, Peaks
+from detector.outputs import Outputs
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class Decoded(Predictions):
     Attributes:
         quality_BP: None where the threshold acts on the score; else the quality in [0, 1] that is a factor of
             the score and that the threshold leaves out, as FCOS and ATSS leave out their centerness.
-        peaks: of the NMS-free selection, see Outputs.
+        peak_window: of the NMS-free selection, see Outputs.
     """
 
     quality_BP: Tensor | None = None
-    peaks: Peaks | None = None
+    peak_window: int | None = None
 
 
 def joint_logits(logits_BPC: Tensor, quality_BP: Tensor | None, geometric_mean: bool = False) -> Tensor:
@@ -60,11 +60,11 @@ def decode(outputs: Outputs) -> Decoded:
     boxes_BP4 = boxes_from_distances(outputs.grid.centers_P2, outputs.distances_BP4)
     scores_BPC = outputs.logits_BPC.sigmoid()
     if outputs.quality_BP is None:
-        return Decoded(scores_BPC, boxes_BP4, None, outputs.peaks)
+        return Decoded(scores_BPC, boxes_BP4, None, outputs.peak_window)
     quality_BP = outputs.quality_BP.sigmoid()
     # The sigmoid of joint_logits, at a fraction of its cost.
     scores_BPC = scores_BPC * quality_BP.unsqueeze(-1)
     if outputs.scoring.geometric_mean:
         scores_BPC = scores_BPC.sqrt_()
     threshold_BP = quality_BP if outputs.scoring.class_threshold else None
-    return Decoded(scores_BPC, boxes_BP4, threshold_BP, outputs.peaks)
+    return Decoded(scores_BPC, boxes_BP4, threshold_BP, outputs.peak_window)

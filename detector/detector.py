@@ -19,7 +19,7 @@ from detector.head.pico import PicoHead
 from detector.head.task_aligned import TaskAlignedHead
 from detector.neck.fpn import FeaturePyramid
 from detector.neck.pan import PathAggregation, csp_pan, lc_pan
-from detector.outputs import Outputs, Peaks
+from detector.outputs import Outputs
 from errors import UsageError
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB, of pixels from 0 to 255
@@ -61,7 +61,7 @@ class Detector(nn.Module):
     Attributes:
         predictors: the names, in the order of `heads`.
         inference: the name of the predictor that `forward` returns, the first one until `use` is called.
-        peaks: of the NMS-free selection, see Outputs; None until `use` is called.
+        peak_window: of the NMS-free selection, see Outputs; None until `use` is called.
 
     Raises:
         UsageError: for a gradient outside 0 to 1 or a frozen part that does not exist.
@@ -86,7 +86,7 @@ class Detector(nn.Module):
         for name, head in heads.items():
             self.add_module(name, head)
         self.inference = self.predictors[0]
-        self.peaks: Peaks | None = None
+        self.peak_window: int | None = None
         self.gradients = dict(gradients or {})
         for name, share in self.gradients.items():
             if not 0 <= share <= 1:
@@ -136,18 +136,20 @@ class Detector(nn.Module):
         name = self.inference if name is None else name
         head: FcosHead | PicoHead = self.get_submodule(name)  # type: ignore[assignment]
         outputs = head(scale_gradient(features, self.gradients.get(name, 1.0)), grid)
-        return replace(outputs, peaks=self.peaks)
+        return replace(outputs, peak_window=self.peak_window)
 
-    def use(self, predictor: str | None, peaks: Peaks | None) -> None:
-        """Chooses the predictor of inference, None for the first one, and how its local maxima are found.
+    def use(self, predictor: str | None, peak_window: int | None) -> None:
+        """Chooses the predictor of inference, None for the first one, and the window of its local maxima.
 
         Raises:
-            UsageError: if there is no such predictor.
+            UsageError: if there is no such predictor, or the window is not odd and above 1.
         """
         predictor = self.predictors[0] if predictor is None else predictor
         if predictor not in self.predictors:
             raise UsageError(f"eval.predictor={predictor}: the detector has {', '.join(self.predictors)}.")
-        self.inference, self.peaks = predictor, peaks
+        if peak_window is not None and (peak_window < 3 or peak_window % 2 == 0):
+            raise UsageError(f"eval.peak_window={peak_window} must be an odd number of at least 3, or null.")
+        self.inference, self.peak_window = predictor, peak_window
 
     def train(self, mode: bool = True) -> Detector:
         """Switches all but the frozen parts, whose norms would otherwise go on measuring."""

@@ -107,4 +107,4 @@ def selections(network: Detector, cut: str) -> list[str]:
     """Those that can be made of the outputs; local maxima are found inside the graph or not at all."""
     if cut != "raw":
         return [cut]
-    return ["nms"] if network.peaks is not None else ["topk", "nms"]
+    return ["nms"] if network.peak_window is not None else ["topk", "nms"]

@@ -1,13 +1,11 @@
-"""What a head predicts for every point, how class and quality become one score, and how neighbours compete.
+"""What a head predicts for every point, and how class and quality become one score.
 
 Shape legend: B images, P points of all levels, C classes, E values that a distance may take.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
@@ -45,42 +43,6 @@ class Scoring:
 
 
 @dataclass(frozen=True)
-class Peaks:
-    """How neighbouring points compete in the NMS-free selection (detector/peaks.py).
-
-    Attributes:
-        window: side, in points, of the window in which the highest-ranking point of a class counts alone.
-        iou: of their boxes, above which neighbours compete; None: whatever their boxes.
-
-    Raises:
-        UsageError: if the window is not odd and above 1, or the IoU outside 0 to 1.
-    """
-
-    window: int
-    iou: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.window < 3 or self.window % 2 == 0:
-            raise UsageError(f"eval.peak_window={self.window} must be an odd number of at least 3, or null.")
-        if self.iou is not None and not 0 <= self.iou <= 1:
-            raise UsageError(f"eval.peak_iou={self.iou} must lie in 0 to 1.")
-
-    @classmethod
-    def of(cls, options: Mapping[str, Any]) -> Peaks | None:
-        """That of `peak_window` and `peak_iou`, which older checkpoints lack; None without a window.
-
-        Raises:
-            UsageError: for an IoU without a window.
-        """
-        window, iou = options["peak_window"], options.get("peak_iou")
-        if window is not None:
-            return cls(window, iou)
-        if iou is not None:
-            raise UsageError(f"eval.peak_iou={iou} needs a window: add eval.peak_window=5")
-        return None
-
-
-@dataclass(frozen=True)
 class Outputs:
     """The predictions of a head for every point, with their graph.
 
@@ -94,7 +56,8 @@ class Outputs:
         distribution_BP4E: float32 logits of each distance being 0, 1, ..., E - 1 strides, or None where the
             head predicts distances directly.
         scoring: how class and quality become a score.
-        peaks: of the NMS-free selection; None to keep all points.
+        peak_window: side, in points, of the window in which the NMS-free selection keeps the highest score of
+            a class (detector/peaks.py); None to keep all.
     """
 
     grid: PointGrid
@@ -103,4 +66,4 @@ class Outputs:
     quality_BP: Tensor | None
     distribution_BP4E: Tensor | None = None
     scoring: Scoring = Scoring()
-    peaks: Peaks | None = None
+    peak_window: int | None = None

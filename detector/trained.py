@@ -21,7 +21,6 @@ import torch
 from detector.decode import decode
 from detector.detector import Detector, build_detector
 from detector.folded import folded
-from detector.outputs import Peaks
 from detector.select import nms, topk
 from detector.shared import read_shared
 from errors import UsageError
@@ -95,7 +94,7 @@ def build_network(about: dict[str, Any], record: Record, weights: dict[str, Any]
     """
     model = about["model"] | {"backbone": about["model"]["backbone"] | {"weights": None}}
     network = build_detector(model, len(record.classes), about["predictors"])
-    network.use(about["inference"], Peaks.of(about))
+    network.use(about["inference"], about["peak_window"])
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:

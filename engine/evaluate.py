@@ -13,7 +13,6 @@ from rich.console import Console
 
 from data.loader import eval_loader
 from detector.folded import folded
-from detector.outputs import Peaks
 from engine import distributed
 from engine.config.compose import ALL, check, replace_options
 from engine.evaluator import Evaluator
@@ -53,7 +52,7 @@ def _evaluate(options: DictConfig, held: ExitStack) -> float:
         device = distributed.own_device(choose_device(options.device))
         dataset = build_dataset(config.data, "val", config.seed)
         model = trained_model(state, path, dataset, device)
-        model.use(config.eval.predictor, Peaks.of(config.eval))
+        model.use(config.eval.predictor, config.eval.peak_window)
         place: Any = {"rank": distributed.rank(), "ranks": distributed.ranks(), "pin": device.type == "cuda"}
         batches = eval_loader(dataset, config.eval.batch_size, config.data.workers, **place)
         in_bf16 = bf16(options.precision or config.precision, device, model)

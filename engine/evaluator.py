@@ -158,7 +158,7 @@ class Evaluator:
         """Both selections; a peak window acts on the one without NMS alone."""
         every = best_candidates(predictions, grid, **self._candidates, size_B2=size_B2)
         peaks = every
-        if predictions.peaks is not None:
+        if predictions.peak_window is not None:
             peaks = best_candidates(keep_peaks(predictions, grid), grid, **self._candidates, size_B2=size_B2)
         return {
             "nms": [suppress(detections, self._nms_iou)[: self._limit] for detections in every],

@@ -28,6 +28,5 @@ def for_inference(config: DictConfig, classes: Sequence[str], category_ids: Sequ
         "predictors": head_options(config),
         "inference": config.eval.predictor,
         "peak_window": config.eval.peak_window,
-        "peak_iou": config.eval.peak_iou,
     }
     return {"record": record.plain(), "network": network}

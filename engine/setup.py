@@ -16,7 +16,6 @@ from data.coco.dataset import CocoDataset
 from data.sample import DetectionDataset, Transform
 from data.shapes.dataset import ShapesDataset
 from detector.detector import Detector, build_detector
-from detector.outputs import Peaks
 from engine.predictors import assigner_from, head_options
 from engine.run import checkpoint
 from errors import UsageError, listed
@@ -127,7 +126,7 @@ def build_model(config: DictConfig, classes: int, pretrained: bool = True) -> De
     if config.init is not None or not pretrained:
         model["backbone"]["weights"] = None
     detector = build_detector(model, classes, head_options(config))
-    detector.use(config.eval.predictor, Peaks.of(config.eval))
+    detector.use(config.eval.predictor, config.eval.peak_window)
     return detector
 
 

@@ -157,8 +157,6 @@ KEYS = _named({
         "nms_iou": Key(0.6, number(least=0), "IoU above which NMS drops the lower score"),
         "peak_window": Key(None, or_null(odd(3)),
                            "without NMS, points of a class count only where they rank highest of 3x3 (5x5)"),
-        "peak_iou": Key(None, or_null(number(least=0, most=1)),
-                        "with peak_window, only points compete whose boxes have a higher IoU; null: all"),
         "predictor": Key(None, or_null(text), "of several predictors the one of inference; null: the first"),
         "backend": Key("auto", choice("auto", "pycocotools", "hotcoco", "faster"),
                        "what computes AP, with the same numbers; auto: hotcoco where it is installed",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from detector.detector import Detector
 from detector.folded import folded
-from detector.outputs import Outputs, Peaks
+from detector.outputs import Outputs
 from engine.setup import build_model
 from tests.helpers.tiny_run import ROOT
 
@@ -117,9 +117,9 @@ def test_what_cannot_be_folded_stays(
 
 def test_a_folded_detector_is_a_detector(composed: Any) -> None:
     model = build_model(composed("data=shapes"), 3)
-    model.peaks = Peaks(3)
+    model.peak_window = 3
     fast = folded(model)
     assert isinstance(fast, Detector)
     outputs = fast(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
     assert isinstance(outputs, Outputs)
-    assert outputs.peaks == Peaks(3)
+    assert outputs.peak_window == 3

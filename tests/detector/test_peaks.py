@@ -5,11 +5,9 @@ from itertools import product
 
 import pytest
 import torch
-from torchvision.ops import box_iou
 
 from assigners import PointGrid
 from detector.decode import Decoded, boxes_from_distances
-from detector.outputs import Peaks
 from detector.peaks import keep_peaks
 from detector.select import nms, topk
 from errors import UsageError
@@ -18,11 +16,11 @@ from tests.detector.test_predictors import detector
 GRID = PointGrid.for_image(40, 56, (8, 16))
 
 
-def predictions(peaks: Peaks | None) -> Decoded:
+def predictions(window: int | None) -> Decoded:
     generator = torch.Generator().manual_seed(0)
     scores_BPC = torch.rand(2, len(GRID), 3, generator=generator)
     distances_BP4 = 20 * torch.rand(2, len(GRID), 4, generator=generator) + 1
-    return Decoded(scores_BPC, boxes_from_distances(GRID.centers_P2, distances_BP4), None, peaks)
+    return Decoded(scores_BPC, boxes_from_distances(GRID.centers_P2, distances_BP4), None, window)
 
 
 def rank(given: Decoded, image: int, point: int, label: int) -> float:
@@ -32,25 +30,20 @@ def rank(given: Decoded, image: int, point: int, label: int) -> float:
     return given.scores_BPC[image, point, label].item() * math.sqrt(centerness)
 
 
-@pytest.mark.parametrize("iou", [None, 0.3])
 @pytest.mark.parametrize("window", [3, 5])
-def test_a_score_stays_where_no_neighbour_of_its_level_ranks_higher(window: int, iou: float | None) -> None:
-    given = predictions(Peaks(window, iou))
+def test_a_score_stays_where_no_neighbour_of_its_level_ranks_higher(window: int) -> None:
+    given = predictions(window)
     got = keep_peaks(given, GRID).scores_BPC
     zeroed = 0
     for part, (rows, columns) in zip(GRID.level_slices, GRID.shapes, strict=True):
         for image, label, i, j in product(range(2), range(3), range(rows), range(columns)):
             near = [
-                part.start + y * columns + x
+                rank(given, image, part.start + y * columns + x, label)
                 for y in range(max(0, i - window // 2), min(rows, i + window // 2 + 1))
                 for x in range(max(0, j - window // 2), min(columns, j + window // 2 + 1))
             ]
             point = part.start + i * columns + j
-            if iou is not None:
-                boxes_P4 = given.boxes_BP4[image]
-                near = [other for other in near if box_iou(boxes_P4[[other]], boxes_P4[[point]]) > iou]
-            ranks = [rank(given, image, other, label) for other in near]
-            highest = rank(given, image, point, label) == max(ranks)
+            highest = rank(given, image, point, label) == max(near)
             expected = given.scores_BPC[image, point, label].item() if highest else 0.0
             assert got[image, point, label].item() == expected
             zeroed += not highest
@@ -62,7 +55,7 @@ def test_of_equal_scores_the_point_nearest_to_the_centre_of_its_box_stays() -> N
     grid = PointGrid.for_image(8, 40, (8,))
     box = torch.tensor([-1.0, -4.0, 39.0, 12.0])
     scores_BPC = torch.tensor([0.1, 0.5, 0.5, 0.3, 0.2]).view(1, 5, 1)
-    got = keep_peaks(Decoded(scores_BPC, box.expand(1, 5, 4), None, Peaks(3)), grid).scores_BPC
+    got = keep_peaks(Decoded(scores_BPC, box.expand(1, 5, 4), None, 3), grid).scores_BPC
     assert got.flatten().tolist() == [0.0, 0.0, 0.5, 0.0, 0.0]
 
 
@@ -72,7 +65,7 @@ def test_without_a_window_nothing_changes() -> None:
 
 
 def test_only_the_selection_without_nms_looks_for_peaks() -> None:
-    plain, peaked = predictions(None), predictions(Peaks(3))
+    plain, peaked = predictions(None), predictions(3)
     options = {"score_threshold": 0.05, "limit": 1000}
     assert [len(found) for found in nms(peaked, GRID, **options)] == [
         len(found) for found in nms(plain, GRID, **options)
@@ -84,19 +77,10 @@ def test_only_the_selection_without_nms_looks_for_peaks() -> None:
 @torch.no_grad()
 def test_a_detector_says_its_window_with_its_outputs() -> None:
     model = detector().eval()
-    model.use("many", Peaks(3))
+    model.use("many", 3)
     images = torch.zeros(1, 3, 64, 64)
-    assert model(images).peaks == Peaks(3)
-    assert {own.peaks for own in model.outputs(images).values()} == {Peaks(3)}
-
-
-def test_what_cannot_be_is_refused() -> None:
+    assert model(images).peak_window == 3
+    assert {own.peak_window for own in model.outputs(images).values()} == {3}
     for window in (1, 4):
         with pytest.raises(UsageError, match=rf"eval\.peak_window={window} must be an odd number"):
-            Peaks(window)
-    with pytest.raises(UsageError, match=r"eval\.peak_iou=1\.5 must lie in 0 to 1"):
-        Peaks(3, 1.5)
-    with pytest.raises(UsageError, match=r"eval\.peak_iou=0\.6 needs a window: add eval\.peak_window=5"):
-        Peaks.of({"peak_window": None, "peak_iou": 0.6})
-    assert Peaks.of({"peak_window": None}) is None  # an older checkpoint
-    assert Peaks.of({"peak_window": 5, "peak_iou": 0.6}) == Peaks(5, 0.6)
+            model.use(None, window)

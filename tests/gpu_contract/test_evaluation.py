@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from detector.outputs import Peaks
 from engine.config.compose import compose_config
 from engine.evaluator import Evaluator
 from tests.gpu_contract.device import CUDA, Contract, on_device
@@ -27,13 +26,11 @@ class Images:
         }
 
 
-def detect(
-    assigner: str, device: torch.device, peaks: Peaks | None
-) -> tuple[dict[str, np.ndarray], Contract]:
+def detect(assigner: str, device: torch.device, window: int | None) -> tuple[dict[str, np.ndarray], Contract]:
     """The rows of each predictor and selection, and what was counted."""
     config = compose_config(*words(assigner), "eval.score_threshold=0.001")
     model = detector(config).eval()
-    model.peaks = peaks
+    model.peak_window = window
     if device == CUDA:
         on_device(model)
     evaluator = Evaluator(Images(), [], config.eval, device)  # type: ignore[arg-type]
@@ -45,10 +42,10 @@ def detect(
 
 
 @pytest.mark.parametrize("assigner", ["o2f", "tal", "dual_o2f", "tood"])
-@pytest.mark.parametrize("peaks", [None, Peaks(3), Peaks(5, 0.6)])
-def test_the_detections_are_those_of_the_cpu(assigner: str, peaks: Peaks | None) -> None:
-    found, contract = detect(assigner, CUDA, peaks)
-    expected, _ = detect(assigner, torch.device("cpu"), peaks)
+@pytest.mark.parametrize("window", [None, 3])
+def test_the_detections_are_those_of_the_cpu(assigner: str, window: int | None) -> None:
+    found, contract = detect(assigner, CUDA, window)
+    expected, _ = detect(assigner, torch.device("cpu"), window)
     assert found.keys() == expected.keys()
     for key, rows_D7 in expected.items():
         assert len(rows_D7), key
@@ -57,4 +54,4 @@ def test_the_detections_are_those_of_the_cpu(assigner: str, peaks: Peaks | None)
     predictors = len(found) // 2
     assert contract.waits.pop("cpu") == 1
     assert contract.waits.pop("nms") == predictors * len(batch())
-    assert contract.waits.total() <= 7 * predictors * (1 if peaks is None else 2)
+    assert contract.waits.total() <= 7 * predictors * (1 if window is None else 2)

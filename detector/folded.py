@@ -48,7 +48,7 @@ def _pairs(detector: Detector) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
     for module in detector.modules():
         if type(module) in _CONVOLUTIONS:
             hooks.append(module.register_forward_hook(lambda own, _, out: made.update({id(out): (own, out)})))
-        elif type(module) in _NORMS:
+        elif type(module) in _NORMS and module.track_running_stats:
             hooks.append(
                 module.register_forward_pre_hook(lambda own, inputs: read.append((own, id(inputs[0]))))
             )

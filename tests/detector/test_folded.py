@@ -115,6 +115,16 @@ def test_what_cannot_be_folded_stays(
     assert norms(fast) == left
 
 
+def test_a_norm_of_each_batch_stays() -> None:
+    net = Net(lambda net, x: net.one(net.convolution(x)), nn.Conv2d).eval()
+    net.one = nn.BatchNorm2d(3, track_running_stats=False).eval()
+    fast: Any = folded(net)  # type: ignore[arg-type]
+    x_BCHW = torch.randn(2, 3, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(fast.outputs(x_BCHW)["head"], net.outputs(x_BCHW)["head"])  # type: ignore[operator]
+    assert norms(fast) == 2
+
+
 def test_a_folded_detector_is_a_detector(composed: Any) -> None:
     model = build_model(composed("data=shapes"), 3)
     model.peak_window = 3

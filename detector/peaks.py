@@ -19,8 +19,8 @@ def keep_peaks(predictions: Decoded, grid: PointGrid) -> Decoded:
     """The same predictions with a score of 0 where a neighbouring point ranks higher for the same class.
 
     Neighbours are the points of the same level in `predictions.peak_window` x `predictions.peak_window`
-    points; without a window nothing changes. A point ranks by its score times the root of its centerness in
-    the box that it predicts itself: neighbours of one object have nearly equal scores and boxes, and the box
+    points; without a window nothing changes. A point ranks by its score times its centerness in the box
+    that it predicts itself: neighbours of one object have nearly equal scores and boxes, and the box
     says which of them is nearest to its centre. The scores that stay do not change.
 
     It is one max pooling per level (CenterNet, arXiv 1904.07850, section 4, for its heat map): the cost does
@@ -31,7 +31,7 @@ def keep_peaks(predictions: Decoded, grid: PointGrid) -> Decoded:
     if window is None:
         return predictions
     centerness_BP = target_centerness(grid.centers_P2, predictions.boxes_BP4)
-    rank_BPC = predictions.scores_BPC * centerness_BP.sqrt().unsqueeze(-1)
+    rank_BPC = predictions.scores_BPC * centerness_BP.unsqueeze(-1)
     highest = []
     for part, shape in zip(grid.level_slices, grid.shapes, strict=True):
         rank_BCHW = rank_BPC[:, part].transpose(1, 2).unflatten(2, shape)

@@ -27,7 +27,7 @@ def rank(given: Decoded, image: int, point: int, label: int) -> float:
     (x, y), (x1, y1, x2, y2) = GRID.centers_P2[point].tolist(), given.boxes_BP4[image, point].tolist()
     sides = (sorted((x - x1, x2 - x)), sorted((y - y1, y2 - y)))
     centerness = math.sqrt(math.prod(near / far for near, far in sides))
-    return given.scores_BPC[image, point, label].item() * math.sqrt(centerness)
+    return given.scores_BPC[image, point, label].item() * centerness
 
 
 @pytest.mark.parametrize("window", [3, 5])

@@ -13,9 +13,9 @@ from detector.detector import Detector
 from detector.folded import folded
 from detector.outputs import Outputs
 from engine.setup import build_model
-from tests.helpers.tiny_run import ROOT
 
-MODELS = sorted(path.stem for path in (ROOT / "configs" / "model").glob("*.yaml"))
+# One of each kind of backbone, neck and head.
+MODELS = ("fcos_mobilenet", "fcos_r50", "picodet_csp_s", "picodet_s", "tood_r50")
 
 
 def with_statistics(model: nn.Module) -> nn.Module:

@@ -40,6 +40,7 @@ SMALL: dict[str, tuple[str, ...]] = {
     "bootstrap": ("images=500", "resamples=200"),
     "deploy": ("threads=[1]", "repeats=5"),
     "evaluation": ("images=500", "truths=3600", "repeats=3"),
+    "fold": ("models=[picodet_s]", "repeats=9"),
     "host": ("steps=50",),
     "floor": ("case=7 boxes", "repeats=5"),
     "launches": ("boxes=[7,100]",),

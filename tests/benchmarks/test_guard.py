@@ -21,6 +21,7 @@ TINY = {
     "assigners": ('cases=["x16, 1 boxes"]', "assigners=[o2f]", "repeats=1"),
     "bootstrap": ("images=8", "classes=3", "limit=12", "resamples=20"),
     "floor": ("case=x16, 1 boxes", "repeats=1"),
+    "fold": ("models=[picodet_s]", "images=1", "size=128", "repeats=1"),
     "launches": ("boxes=[1]",),
     "linear": ("boxes=[16,64]", "repeats=1"),
     "share": ("batch=1", "size=64", "boxes=1", "assigners=[atss]", "repeats=1"),

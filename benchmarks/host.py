@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
+from benchmarks.core.process import output_of
 from benchmarks.core.turns import machine, table, write
 from command_line import option, run
 
@@ -51,9 +51,7 @@ def step_seconds(code: str, options: Options) -> float:
         )
         line = [sys.executable, "-c", code, *options.words, *own]
         environment = {"GOMP_SPINCOUNT": "20000", **os.environ, "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(f"{' '.join(line)} failed:\n{done.stderr}")
+        output_of(line, ROOT, environment)
         rows = [json.loads(row) for row in Path(folder, "run", "metrics.jsonl").read_text().splitlines()]
     timed = [row for row in rows if "train/step_seconds" in row and row["step"] > options.steps]
     return float(sum(row["train/step_seconds"] for row in timed)) / options.steps

@@ -10,7 +10,6 @@ one above what weights, momentum and images already occupy: activations, gradien
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks.core.measure import peak_megabytes
+from benchmarks.core.process import output_of
 from benchmarks.core.turns import machine, table, write
 from benchmarks.step import STEP, THEIRS, Ours, Theirs, Workload, draw
 from command_line import option, run
@@ -48,10 +48,7 @@ def in_fresh_process(options: Options, network: str, precision: str) -> float:
     words = [f"{key}={getattr(options, key)}" for key in ("images", "size", "boxes", "device")]
     words += [f"network={network}", f"precisions=[{precision}]"]
     command = [sys.executable, "-m", "benchmarks.memory", *words]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
-    return float(json.loads(done.stdout.splitlines()[-1]))
+    return float(json.loads(output_of(command).splitlines()[-1]))
 
 
 def bench(options: Options) -> None:

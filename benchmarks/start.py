@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from benchmarks.core.process import output_of
 from benchmarks.core.turns import machine, table, write
 from command_line import option, run
 
@@ -107,16 +107,12 @@ def draw(options: Options, folder: Path) -> Path:
 def measure(options: Options, folder: Path) -> list[dict[str, Any]]:
     """One row per way: the median of its seconds and of its memory."""
     file = draw(options, folder)
-    subprocess.run(
-        [sys.executable, "-c", BEFORE + WAYS["annotations, from the cache"], file, folder], check=True
-    )
+    output_of([sys.executable, "-c", BEFORE + WAYS["annotations, from the cache"], str(file), str(folder)])
     found: dict[str, list[list[float]]] = {name: [] for name in WAYS}
     for _ in range(options.repeats):
         for name, way in WAYS.items():
             line = [sys.executable, "-c", f"{BEFORE}\n{way}\n{AFTER}", str(file), str(folder)]
-            found[name].append(
-                json.loads(subprocess.run(line, check=True, capture_output=True, text=True).stdout)
-            )
+            found[name].append(json.loads(output_of(line)))
     columns = ("seconds", "peak_megabytes", "kept_megabytes")
     return [
         {"name": name, **dict(zip(columns, map(median, zip(*own, strict=True)), strict=True))}

@@ -20,8 +20,7 @@ from torch.utils._pytree import tree_leaves
 from detector.backbone.fixed_norm import FixedNorm
 from detector.detector import Detector
 
-# Subclasses may do more than their base: standardise weights, for example.
-_CONVOLUTIONS = (nn.Conv2d,)
+# By exact type, convolutions too: a subclass may do more than its base, standardise weights for example.
 _NORMS = (nn.BatchNorm2d, FixedNorm, BatchNormAct2d)
 
 
@@ -46,7 +45,7 @@ def _pairs(detector: Detector) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
     read: list[tuple[nn.BatchNorm2d, int]] = []
     hooks: list[Any] = []
     for module in detector.modules():
-        if type(module) in _CONVOLUTIONS:
+        if type(module) is nn.Conv2d:
             hooks.append(module.register_forward_hook(lambda own, _, out: made.update({id(out): (own, out)})))
         elif type(module) in _NORMS and module.track_running_stats:
             hooks.append(

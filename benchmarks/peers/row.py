@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import msgspec
 
 from data.coco.read import read_annotations
+from tools.compare.foreign import Foreign
 
 
 @dataclass(frozen=True)
@@ -32,43 +34,41 @@ class Validation:
         return {"image_id": image_id, "category_id": self.categories[row], "bbox": bbox, "score": score}
 
 
+def annotations_of(root: Path, part: str) -> Path:
+    """The annotations of the part "train" or "val" of a set in COCO layout."""
+    return root / "annotations" / f"instances_{part}2017.json"
+
+
 def validation(root: Path) -> Validation:
     """The validation images of a set in COCO layout.
 
     Raises:
         UsageError: if the annotations are missing or damaged.
     """
-    file = root / "annotations" / "instances_val2017.json"
+    file = annotations_of(root, "val")
     coco = read_annotations(file).to_json()
     files = {image["id"]: root / "val2017" / image["file_name"] for image in coco["images"]}
     return Validation(file.resolve(), files, [category["id"] for category in coco["categories"]])
 
 
-@dataclass(frozen=True)
-class Row:
-    """A trained peer: its name, the runs' data.name, its seed, and COCO results with NMS and without."""
+def write_row(
+    name: str, data: str, seed: int, results: Mapping[str, list[dict[str, Any]]], truth: Validation, out: Path
+) -> Path:
+    """Writes COCO results of the selections "nms" and "nms_free" and the file that names them.
 
-    name: str
-    data: str
-    seed: int
-    nms: list[dict[str, Any]] | None = None
-    nms_free: list[dict[str, Any]] | None = None
+    Args:
+        name: of the peer.
+        data: the runs' data.name.
 
-    def write(self, out: Path, truth: Validation) -> Path:
-        """Writes the results and the file that names them, which is returned."""
-        out.mkdir(parents=True, exist_ok=True)
-        stem = f"{self.name}-{self.data}-seed{self.seed}"
-        row: dict[str, Any] = {
-            "name": self.name,
-            "data": self.data,
-            "seed": self.seed,
-            "truth": str(truth.annotations),
-        }
-        for selection in ("nms", "nms_free"):
-            results = getattr(self, selection)
-            if results is not None:
-                row[selection] = f"{stem}-{selection}.json"
-                (out / row[selection]).write_bytes(msgspec.json.encode(results))
-        file = out / f"{stem}.json"
-        file.write_bytes(msgspec.json.format(msgspec.json.encode(row), indent=2))
-        return file
+    Returns:
+        That file.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    stem = f"{name}-{data}-seed{seed}"
+    files = {selection: f"{stem}-{selection}.json" for selection in results}
+    for selection, own in results.items():
+        (out / files[selection]).write_bytes(msgspec.json.encode(own))
+    row = Foreign(name, data, str(truth.annotations), **files, seed=seed)
+    file = out / f"{stem}.json"
+    file.write_bytes(msgspec.json.format(msgspec.json.encode(row), indent=2))
+    return file

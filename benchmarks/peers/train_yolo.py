@@ -10,21 +10,16 @@ detections of the one-to-many branch with NMS, `nms_free` those of the one-to-on
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.row import Row, Validation, validation
+from benchmarks.peers.row import Validation, annotations_of, validation, write_row
 from command_line import option, run
 from data.coco.read import read_annotations
 from errors import UsageError
-
-# It writes a settings file when it is imported: not into the home directory.
-os.environ.setdefault("YOLO_CONFIG_DIR", str(Path(tempfile.gettempdir(), "ultralytics")))
-ANNOTATIONS = "annotations/instances_{}2017.json"
 
 
 @dataclass
@@ -50,7 +45,7 @@ def yolo_layout(root: Path, into: Path) -> Path:
         The YAML file that names its parts and classes.
     """
     for part in ("train", "val"):
-        coco = read_annotations(root / ANNOTATIONS.format(part)).to_json()
+        coco = read_annotations(annotations_of(root, part)).to_json()
         row_of = {category["id"]: row for row, category in enumerate(coco["categories"])}
         lines: dict[int, list[str]] = {image["id"]: [] for image in coco["images"]}
         sizes = {image["id"]: (image["width"], image["height"]) for image in coco["images"]}
@@ -98,6 +93,8 @@ def train(options: Options) -> Path:
     truth = validation(Path(options.root))
     try:
         from ultralytics import YOLO
+
+        import benchmarks.peers.from_ultralytics  # noqa: F401  # says where ultralytics writes its settings
     except ImportError as error:
         raise UsageError(f"ultralytics cannot be imported ({error}): pip install ultralytics") from error
     with tempfile.TemporaryDirectory() as folder:
@@ -109,9 +106,11 @@ def train(options: Options) -> Path:
             val=False, workers=1, project=folder, name="run",
         )  # fmt: skip
         trained = Path(folder, "run", "weights", "last.pt")
-        branches = [detections(YOLO(trained), options, truth, one_to_one) for one_to_one in (False, True)]
-    row = Row(options.network, options.data, options.seed, nms=branches[0], nms_free=branches[1])
-    return row.write(Path(options.out), truth)
+        results = {
+            selection: detections(YOLO(trained), options, truth, one_to_one=selection == "nms_free")
+            for selection in ("nms", "nms_free")
+        }
+    return write_row(options.network, options.data, options.seed, results, truth, Path(options.out))
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pycocotools.coco import COCO
 
-from benchmarks.peers.row import Row, validation
+from benchmarks.peers.row import validation, write_row
 from benchmarks.peers.train_yolo import main, yolo_layout
 from tools.compare.foreign import read_foreign
 
@@ -48,7 +48,7 @@ def test_a_perfect_peer_has_an_ap_of_one(tiny_coco: Path, tmp_path: Path) -> Non
         x, y, w, h = one["bbox"]
         place = truth.categories.index(one["category_id"])
         results.append(truth.result(one["image_id"], place, [x, y, x + w, y + h], 0.9))
-    file = Row("peer", "tiny", 3, nms=results, nms_free=results).write(tmp_path / "peers", truth)
+    file = write_row("peer", "tiny", 3, {"nms": results, "nms_free": results}, truth, tmp_path / "peers")
     run = read_foreign(file)
     assert (run.config["name"], run.config["seed"], run.config["data"]["name"]) == ("peer", 3, "tiny")
     assert run.result["nms"]["AP"] == run.result["nms_free"]["AP"] == pytest.approx(100)

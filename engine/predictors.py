@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from inspect import signature
+from pkgutil import resolve_name
 from typing import Any
 
 import torch
@@ -22,7 +24,7 @@ from detector.decode import decode
 from detector.outputs import Outputs
 from detector.scheduled_loss import Loss, build_criterion
 from engine.log.statistics import AssignmentStatistics
-from errors import UsageError
+from errors import UsageError, did_you_mean
 
 ALONE = "head"  # the name of the only predictor of a config without `predictors`
 KEYS = ("assigner", "loss", "model", "gradient", "weight", "classes_of")
@@ -137,14 +139,34 @@ def assigner_from(options: Mapping[str, Any], name: str) -> Assigner:
     Raises:
         UsageError: for an option that it does not take, or a class that is no assigner.
     """
+    arguments = {key: value for key, value in options.items() if key != "name"}
     try:
-        assigner = instantiate({key: value for key, value in options.items() if key != "name"})
-    except InstantiationException as error:
+        _check_options(arguments)
+        assigner = instantiate(arguments)
+    except (InstantiationException, ImportError, AttributeError, TypeError, ValueError) as error:
         reason = str(error.__cause__ or error).splitlines()[0]
         raise UsageError(f"assigner={name} cannot be built: {reason}") from error
     if not isinstance(assigner, Assigner):
         raise UsageError(f"assigner._target_={options['_target_']} must inherit from assigners.Assigner")
     return assigner
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    """Refuses an option that the class of an assigner, or of one that it wraps, does not take.
+
+    Raises:
+        TypeError: naming the nearest option, which Python's own message does not.
+        ImportError, AttributeError, ValueError: if there is no such class.
+    """
+    known = signature(resolve_name(options["_target_"])).parameters
+    for key in options.keys() - known.keys() - {"_target_"}:
+        raise TypeError(
+            f"{options['_target_']} takes no {key}{did_you_mean(key, known)}; it takes {', '.join(known)} "
+            "(given in configs/assigner or on the command line)"
+        )
+    for value in options.values():
+        if isinstance(value, Mapping) and "_target_" in value:
+            _check_options(value)
 
 
 def _head(entry: Mapping[str, Any]) -> dict[str, Any]:

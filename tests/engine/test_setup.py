@@ -213,6 +213,20 @@ def test_an_assigner_that_cannot_be_built_is_named(tiny_run: Compose, word: str)
         build_assigner(tiny_run(word))
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["+assigner.top_k=5"], r"assigners\.O2F takes no top_k \(did you mean topk\?\); it takes topk, "),
+        (["assigner=atss_tal", "+assigner.first.top_k=5"], r"assigners\.ATSS takes no top_k .*topk"),
+    ],
+)
+def test_an_unknown_option_is_named_with_the_nearest(
+    tiny_run: Compose, words: list[str], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        build_assigner(tiny_run(*words))
+
+
 def test_the_model_follows_the_config(tiny_run: Compose) -> None:
     model = build_model(tiny_run("model.neck.extra_levels=1", "model.head.quality=centerness"), 5)
     outputs = model.eval()(torch.zeros(1, 3, 64, 64))

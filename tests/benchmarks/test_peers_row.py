@@ -6,10 +6,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from pycocotools.coco import COCO
 
+from benchmarks.peers import train_torchvision
 from benchmarks.peers.row import validation, write_row
 from benchmarks.peers.train_yolo import main, yolo_layout
+from data.augment.transforms import eval_transform
+from data.coco.dataset import CocoDataset
+from data.loader import eval_loader
 from tools.compare.foreign import read_foreign
 
 
@@ -61,3 +66,40 @@ def test_without_ultralytics_the_remedy_is_told(
     with pytest.raises(SystemExit) as ended:
         main([f"root={tiny_coco}", "data=tiny", "epochs=1"])
     assert "pip install ultralytics" in f"{ended.value}{capsys.readouterr()}"
+
+
+def test_torchvision_trains_into_a_row(tiny_coco: Path, tmp_path: Path) -> None:
+    words = "words=[model.backbone.name=lcnet_050,data.short=64,data.eval_short=64,data.workers=0]"
+    train_torchvision.main(
+        [f"root={tiny_coco}", "data=tiny", "epochs=1", "channels=32", words, f"out={tmp_path}"]
+    )
+    run = read_foreign(tmp_path / "torchvision-tiny-seed0.json")
+    assert run.config["name"] == "torchvision"
+    assert run.result["nms_free"]["AP"] is not None
+
+
+def test_detections_of_a_torchvision_network_are_in_pixels_of_the_files(tiny_coco: Path) -> None:
+    truth = validation(tiny_coco)
+    coco = CocoDataset(tiny_coco / "val2017", truth.annotations, eval_transform(48, 96))
+    batches = list(eval_loader(coco, 2, 0))
+    found = [
+        {**own, "scores": torch.ones(len(own["labels"]))}
+        for batch in batches
+        for own in train_torchvision.targets(batch)
+    ]
+    answers = iter(found)
+
+    class Knowing(torch.nn.Module):
+        def forward(self, images: list[torch.Tensor]) -> list[dict[str, torch.Tensor]]:
+            assert all(image.shape[1] > 0 and float(image.max()) <= 1 for image in images)
+            return [next(answers) for _ in images]
+
+    rows = train_torchvision.detections(Knowing(), batches, truth)  # type: ignore[arg-type]
+    assert len(rows) == sum(len(own["labels"]) for own in found) > 0
+    expected = sorted(
+        (one["image_id"], *one["bbox"])
+        for one in COCO(str(truth.annotations)).anns.values()
+        if not one["iscrowd"]
+    )
+    for row, own in zip(sorted((row["image_id"], *row["bbox"]) for row in rows), expected, strict=True):
+        assert row == pytest.approx(own, abs=0.01)

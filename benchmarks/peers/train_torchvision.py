@@ -17,12 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import engine.host  # isort: skip  # noqa: F401  # before torch is imported
 import torch
 from omegaconf import DictConfig
 from rich.console import Console
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torchvision.models.detection import FCOS
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelP6P7
 
 from benchmarks.peers.row import Validation, validation, write_row
@@ -70,15 +72,21 @@ class Pyramid(nn.Module):
         return maps
 
 
+class Normalize(GeneralizedRCNNTransform):
+    """torchvision's transform without its resize, which `_skip_resize` leaves out in training alone."""
+
+    def resize(self, image: Tensor, target: Any = None) -> tuple[Tensor, Any]:
+        return image, target
+
+
 def build(config: DictConfig, channels: int, classes: int) -> FCOS:
     """The network; images reach it in the size in which the loader gives them."""
     network = FCOS(
         Pyramid(Backbone(**config.model.backbone), channels), classes,
-        image_mean=[value / 255 for value in IMAGENET_MEAN],
-        image_std=[value / 255 for value in IMAGENET_STD],
         nms_thresh=NMS_IOU, score_thresh=config.eval.score_threshold, detections_per_img=config.eval.limit,
-        _skip_resize=True,
     )  # fmt: skip
+    mean, std = ([value / 255 for value in values] for values in (IMAGENET_MEAN, IMAGENET_STD))
+    network.transform = Normalize(0, 0, mean, std)
     return network.to(memory_format=torch.channels_last)
 
 

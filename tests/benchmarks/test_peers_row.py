@@ -15,6 +15,7 @@ from benchmarks.peers.train_yolo import main, yolo_layout
 from data.augment.transforms import eval_transform
 from data.coco.dataset import CocoDataset
 from data.loader import eval_loader
+from engine.config.compose import compose_config
 from tools.compare.foreign import read_foreign
 
 
@@ -71,11 +72,22 @@ def test_without_ultralytics_the_remedy_is_told(
 def test_torchvision_trains_into_a_row(tiny_coco: Path, tmp_path: Path) -> None:
     words = "words=[model.backbone.name=lcnet_050,data.short=64,data.eval_short=64,data.workers=0]"
     train_torchvision.main(
-        [f"root={tiny_coco}", "data=tiny", "epochs=1", "channels=32", words, f"out={tmp_path}"]
+        [f"root={tiny_coco}", "data=tiny", "epochs=1", "channels=64", words, f"out={tmp_path}"]
     )
     run = read_foreign(tmp_path / "torchvision-tiny-seed0.json")
     assert run.config["name"] == "torchvision"
     assert run.result["nms_free"]["AP"] is not None
+
+
+def test_a_torchvision_network_sees_images_as_large_as_they_are() -> None:
+    config = compose_config(
+        "experiment=small", "model.backbone.name=lcnet_050", "model.backbone.weights=null"
+    )
+    network = train_torchvision.build(config, 32, 3).eval()
+    images, _ = network.transform([torch.full((3, 48, 80), 0.5), torch.zeros(3, 64, 64)])
+    assert images.image_sizes == [(48, 80), (64, 64)]
+    assert images.tensors.shape == (2, 3, 64, 96)
+    assert images.tensors[0, :, 0, 0].tolist() == pytest.approx([0.066, 0.196, 0.418], abs=0.01)
 
 
 def test_detections_of_a_torchvision_network_are_in_pixels_of_the_files(tiny_coco: Path) -> None:

@@ -38,8 +38,6 @@ from engine.log.progress import ProgressBar
 from engine.schedule import build_optimizer, learning_rate_factor
 from engine.setup import build_dataset, sides
 
-NMS_IOU = 0.6
-
 
 @dataclass
 class Options:
@@ -83,7 +81,7 @@ def build(config: DictConfig, channels: int, classes: int) -> FCOS:
     """The network; images reach it in the size in which the loader gives them."""
     network = FCOS(
         Pyramid(Backbone(**config.model.backbone), channels), classes,
-        nms_thresh=NMS_IOU, score_thresh=config.eval.score_threshold, detections_per_img=config.eval.limit,
+        score_thresh=config.eval.score_threshold, detections_per_img=config.eval.limit,
     )  # fmt: skip
     mean, std = ([value / 255 for value in values] for values in (IMAGENET_MEAN, IMAGENET_STD))
     network.transform = Normalize(0, 0, mean, std)
@@ -164,7 +162,7 @@ def train(options: Options) -> Path:
     val_set = build_dataset(config.data, "val", config.seed)
     network = learn(build(config, options.channels, len(val_set.class_names)), config, Console())
     results = {}
-    for selection, iou in (("nms", NMS_IOU), ("nms_free", 1.0)):
+    for selection, iou in (("nms", config.eval.nms_iou), ("nms_free", 1.0)):
         network.nms_thresh = iou
         results[selection] = detections(network, eval_loader(val_set, config.eval.batch_size, 0), truth)
     return write_row("torchvision", options.data, options.seed, results, truth, Path(options.out))

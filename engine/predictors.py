@@ -141,32 +141,35 @@ def assigner_from(options: Mapping[str, Any], name: str) -> Assigner:
     """
     arguments = {key: value for key, value in options.items() if key != "name"}
     try:
-        _check_options(arguments)
         assigner = instantiate(arguments)
-    except (InstantiationException, ImportError, AttributeError, TypeError, ValueError) as error:
-        reason = str(error.__cause__ or error).splitlines()[0]
+    except InstantiationException as error:
+        reason = " ".join(str(error.__cause__ or error).split())
+        if isinstance(error.__cause__, TypeError):
+            reason = _unknown_option(arguments) or reason
         raise UsageError(f"assigner={name} cannot be built: {reason}") from error
     if not isinstance(assigner, Assigner):
         raise UsageError(f"assigner._target_={options['_target_']} must inherit from assigners.Assigner")
     return assigner
 
 
-def _check_options(options: Mapping[str, Any]) -> None:
-    """Refuses an option that the class of an assigner, or of one that it wraps, does not take.
+def _unknown_option(options: Mapping[str, Any]) -> str | None:
+    """Names an option that the class of an assigner, or of one that it wraps, does not take, and the nearest.
 
-    Raises:
-        TypeError: naming the nearest option, which Python's own message does not.
-        ImportError, AttributeError, ValueError: if there is no such class.
+    Python's own message names neither the nearest one nor those that there are.
     """
-    known = signature(resolve_name(options["_target_"])).parameters
-    for key in options.keys() - known.keys() - {"_target_"}:
-        raise TypeError(
-            f"{options['_target_']} takes no {key}{did_you_mean(key, known)}; it takes {', '.join(known)} "
-            "(given in configs/assigner or on the command line)"
-        )
     for value in options.values():
-        if isinstance(value, Mapping) and "_target_" in value:
-            _check_options(value)
+        if isinstance(value, Mapping) and "_target_" in value and (found := _unknown_option(value)):
+            return found
+    known = signature(resolve_name(options["_target_"])).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
+        return None
+    for key in options:
+        if key not in known and not key.startswith("_"):
+            return (
+                f"{options['_target_']} takes no {key}{did_you_mean(key, known)}; it takes "
+                f"{', '.join(known)} (given in configs/assigner or on the command line)"
+            )
+    return None
 
 
 def _head(entry: Mapping[str, Any]) -> dict[str, Any]:

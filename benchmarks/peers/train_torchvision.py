@@ -22,7 +22,6 @@ import torch
 from omegaconf import DictConfig
 from rich.console import Console
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
 from torchvision.models.detection import FCOS
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelP6P7
@@ -32,11 +31,10 @@ from command_line import option, run
 from data.loader import Batch, eval_loader, train_loader
 from detector.backbone.backbone import Backbone
 from detector.detector import IMAGENET_MEAN, IMAGENET_STD
-from engine.average import MovingAverage
 from engine.config.compose import compose_config
 from engine.log.progress import ProgressBar
-from engine.schedule import build_optimizer, learning_rate_factor
 from engine.setup import build_dataset, sides
+from engine.state import State
 
 
 @dataclass
@@ -110,24 +108,16 @@ def learn(network: FCOS, config: DictConfig, console: Console) -> FCOS:
     dataset = build_dataset(data, "train", config.seed, schedule.epochs)
     edges = sides(data) if data.square else ()
     batches = train_loader(dataset, schedule.batch_size, data.workers, config.seed, sides=edges)
-    optimizer = build_optimizer(network, schedule)
-    rate = LambdaLR(optimizer, learning_rate_factor(schedule, len(batches)))
-    average = MovingAverage(network, schedule.ema) if schedule.ema else None
+    state = State(network, dict(schedule), len(batches))
     for epoch in range(schedule.epochs):
         network.train()
         with ProgressBar(console, f"epoch {epoch + 1}/{schedule.epochs}", len(batches)) as bar:
             for batch in batches.epoch(epoch):
                 losses = network(inputs(batch), targets(batch))
                 torch.stack(list(losses.values())).sum().backward()
-                if schedule.clip_norm:
-                    nn.utils.clip_grad_norm_(network.parameters(), schedule.clip_norm)
-                optimizer.step()
-                optimizer.zero_grad()
-                rate.step()
-                if average is not None:
-                    average.update(network)
+                state.update()
                 bar.advance()
-    return network if average is None else average.module
+    return state.result_model
 
 
 @torch.inference_mode()

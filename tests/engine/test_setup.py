@@ -227,6 +227,23 @@ def test_an_unknown_option_is_named_with_the_nearest(
         build_assigner(tiny_run(*words))
 
 
+class Open(assigners.O2F):
+    """An assigner of a user's own that takes any option."""
+
+    def __init__(self, **options: int) -> None:
+        super().__init__()
+        self.options = options
+
+
+def test_an_assigner_may_take_any_option(tiny_run: Compose) -> None:
+    config = tiny_run("assigner=atss")
+    config.assigner = {"name": "open", "_target_": f"{__name__}.Open", "own": 3}
+    assert build_assigner(config).options == {"own": 3}
+    config.assigner._target_ = f"{__name__}.absent"
+    with pytest.raises(UsageError, match=r"cannot be built: .*absent.*"):
+        build_assigner(config)
+
+
 def test_the_model_follows_the_config(tiny_run: Compose) -> None:
     model = build_model(tiny_run("model.neck.extra_levels=1", "model.head.quality=centerness"), 5)
     outputs = model.eval()(torch.zeros(1, 3, 64, 64))

@@ -7,6 +7,7 @@ Shape legend:
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -215,6 +216,11 @@ class _Loader(DataLoader[Any]):
             return super().__iter__()
 
 
+def cores() -> int:
+    """CPU cores that this process may use. More workers than these only take memory and turns."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _same(batch: Any) -> Any:
     return batch
 
@@ -227,7 +233,7 @@ def _loader(
     return _Loader(
         _Batches(dataset, multiple),  # type: ignore[arg-type]  # a data set by its methods
         batch_sampler=requests,  # type: ignore[arg-type]  # a request stands for the indices of a batch
-        num_workers=workers,
+        num_workers=min(workers, cores()),
         collate_fn=_same,
         pin_memory=pin,
         persistent_workers=workers > 0,

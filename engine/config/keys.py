@@ -109,7 +109,9 @@ KEYS = _named({
         "mixup": Key(0.0, probability, "of a second image laid over"),
         "plain_epochs": Key(0, whole(0),
                             "last epochs without expand, crop, scale_jitter, mosaic and mixup"),
-        "workers": Key(4, whole(0), "processes that load images, for each training process", free=True),
+        "workers": Key(4, whole(0),
+                       "processes that load images, for each training process; at most one per core",
+                       free=True),
     },
     "model": {
         "name": Key(NEEDED, text, "the part of a run's name that tells the model"),

@@ -87,6 +87,12 @@ def test_workers_change_nothing(tiny_coco: Path) -> None:
             assert_same(one, other)
 
 
+def test_there_is_at_most_one_worker_per_core(tiny_coco: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("data.loader.cores", lambda: 3)
+    data = coco(tiny_coco)
+    assert [eval_loader(data, 2, workers).num_workers for workers in (0, 2, 8)] == [0, 2, 3]
+
+
 def test_an_epoch_broken_off_does_not_leak_into_the_next(tiny_coco: Path) -> None:
     forked, plain = train_loader(coco(tiny_coco), 2, 2, 1), train_loader(coco(tiny_coco), 2, 0, 1)
     next(iter(forked.epoch(0)))

@@ -18,7 +18,7 @@ from inference.onnx_model import load_onnx
 from tests.helpers.exported import Exported, batches, exported, sizes
 
 # cut=topk of other detectors: test_parity.py.
-CASES = [("centerness", "topk"), ("centerness", "nms"), ("centerness", "raw")]
+CASES = [("centerness", "topk"), ("centerness", "nms"), ("centerness", "raw"), ("peaks", "topk")]
 
 
 def assert_same_detections(

@@ -103,11 +103,11 @@ def test_seeds_are_one_row_and_everything_else_is_not(composed, tmp_path: Path) 
     )
     (section,) = sections(find([str(tmp_path), str(tmp_path / "b")])[0])
     groups = {group.label: group for group in section.groups}
-    assert sorted(groups) == ["ATSS, controlled", "ATSS, schedule.lr=0.001", "ATSS, schedule.lr=0.0035"]
-    assert groups["ATSS, schedule.lr=0.0035"].seeds == (0, 1, 2)
+    assert sorted(groups) == ["ATSS, controlled", "ATSS, schedule.lr=0.001", "ATSS, schedule.lr=0.007"]
+    assert groups["ATSS, schedule.lr=0.007"].seeds == (0, 1, 2)
     assert list(section.also) == ["schedule.lr"]
-    pair = groups["ATSS, schedule.lr=0.0035"], groups["ATSS, schedule.lr=0.001"]
-    assert differing(pair) == {"schedule.lr": [0.0035, 0.001]}
+    pair = groups["ATSS, schedule.lr=0.007"], groups["ATSS, schedule.lr=0.001"]
+    assert differing(pair) == {"schedule.lr": [0.007, 0.001]}
 
 
 def test_what_an_assigner_brings_along_is_named_only_where_nothing_else_differs(
@@ -117,7 +117,7 @@ def test_what_an_assigner_brings_along_is_named_only_where_nothing_else_differs(
     write_run(composed, tmp_path, "assigner=dual_o2f", "schedule.lr=1e-3", "loss.box_gain=3.0", "name=b")
     (section,) = sections(find([str(tmp_path)])[0])
     assert {group.label for group in section.groups} == {
-        "TAL + O2F, schedule.lr=0.0035", "TAL + O2F, schedule.lr=0.001",
+        "TAL + O2F, schedule.lr=0.007", "TAL + O2F, schedule.lr=0.001",
     }  # fmt: skip
     write_run(composed, tmp_path, "assigner=dual_o2f", "loss.box_gain=4.0", "name=c")
     (section,) = sections(find([str(tmp_path)])[0])

@@ -29,10 +29,10 @@ def keep_peaks(predictions: Decoded, grid: PointGrid) -> Decoded:
     in the box that it predicts itself: neighbours of one object have nearly equal scores and boxes, and the
     box says which of them is nearest to its centre.
 
-    A larger window: points farther apart than direct neighbours are near where the distance, the larger of
-    rows and columns, is at most REACH times the smaller side of the box of either and lies within the window.
-    So it spans the object and not the next one. A point ranks by its score: no second maximum of the object
-    lies beyond, for which centerness would be needed.
+    A larger window: points farther apart than direct neighbours are near if they lie within the window and
+    their distance, the larger of rows and columns, is at most REACH times the smaller side of each one's box.
+    So the window spans an object and not the next one. A point ranks by its score: no second maximum of the
+    object lies beyond, against which centerness would help.
 
     It is max pooling per level (CenterNet, arXiv 1904.07850, section 4, for its heat map): the cost does not
     depend on the number of detections, and no boxes are compared. Of two objects of one class whose best
@@ -54,7 +54,7 @@ def keep_peaks(predictions: Decoded, grid: PointGrid) -> Decoded:
 
 
 def _highest_near(rank_BPC: Tensor, grid: PointGrid, distance: int) -> Tensor:
-    """The highest rank of each class among the points of a level that are so many rows and columns away."""
+    """The highest rank of each class among the points of a level at most so many rows and columns away."""
     highest = []
     for part, shape in zip(grid.level_slices, grid.shapes, strict=True):
         rank_BCHW = rank_BPC[:, part].transpose(1, 2).unflatten(2, shape)

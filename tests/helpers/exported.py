@@ -31,7 +31,7 @@ TWO_LEVELS = (*FEW, "model.neck.extra_levels=0")
 KINDS = {
     "fcos": ("model=fcos_lcnet", "assigner=o2f", *TWO_LEVELS),  # quality: implicit
     "picodet": ("model=picodet_s", "assigner=tal", *FEW),
-    "peaks": ("model=fcos_lcnet", "assigner=tal", "eval.peak_window=5", *TWO_LEVELS),
+    "peaks": ("model=fcos_lcnet", "assigner=tal", "eval.peak_window=3", *TWO_LEVELS),
     "centerness": ("model=fcos_lcnet", "assigner=fcos", *TWO_LEVELS),
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
+from data.loader import cores
 from errors import UsageError
 from evaluation.bootstrap import Difference, Floats, difference, resampled
 from evaluation.coco_backends import LIMITS
@@ -88,7 +88,7 @@ def resampled_runs(
     """
     tasks = [(run, selection) for run in runs for selection in run.predictions]
     work = partial(_resampled, _truth(runs), resamples, seed, metric)
-    workers = min(len(tasks), os.cpu_count() or 1) if runs[0].result["images"] >= PARALLEL_FROM else 1
+    workers = min(len(tasks), cores()) if runs[0].result["images"] >= PARALLEL_FROM else 1
     if workers > 1:
         # Spawned, not forked: torch's threads do not survive a fork.
         with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:

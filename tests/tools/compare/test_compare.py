@@ -99,7 +99,7 @@ def test_processes_give_the_same_intervals(runs: Path, monkeypatch: pytest.Monke
     (section,) = sections(find([str(runs)])[0])
     alone = intervals.compare(section, 20)
     monkeypatch.setattr(intervals, "PARALLEL_FROM", 1)
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr(intervals, "cores", lambda: 2)
     together = intervals.compare(section, 20)
     assert [pair.differences for pair in together] == [pair.differences for pair in alone]
 

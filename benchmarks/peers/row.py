@@ -9,8 +9,20 @@ from typing import Any
 
 import msgspec
 
+from command_line import option
 from data.coco.read import read_annotations
 from tools.compare.foreign import Foreign
+
+
+@dataclass
+class RowOptions:
+    """What the command line of every peer can set."""
+
+    root: str = option(help="folder of the set, COCO layout")
+    data: str = option(help="data.name of the runs that it stands beside")
+    epochs: int = option(least=1, help="passes over the training images")
+    seed: int = option(0, least=0, help="of weights and order of images")
+    out: str = option("peers", help="folder of the row")
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from torchvision.models.detection import FCOS
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelP6P7
 
-from benchmarks.peers.row import Validation, validation, write_row
+from benchmarks.peers.row import RowOptions, Validation, validation, write_row
 from command_line import option, run
 from data.loader import Batch, eval_loader, train_loader
 from detector.backbone.backbone import Backbone
@@ -38,17 +38,12 @@ from engine.state import State
 
 
 @dataclass
-class Options:
+class Options(RowOptions):
     """What the command line can set."""
 
-    root: str = option(help="folder of the set, COCO layout")
-    data: str = option(help="data.name of the runs that it stands beside")
-    epochs: int = option(least=1, help="passes over the training images")
     weights: str = option("", help="file of the backbone's weights; none: random")
     words: list[str] = option([], help="further keys of train.py: data, schedule, model.backbone")
     channels: int = option(128, least=8, help="of neck and head; torchvision's own: 256")
-    seed: int = option(0, least=0, help="of weights and order of images")
-    out: str = option("peers", help="folder of the row")
 
 
 class Pyramid(nn.Module):

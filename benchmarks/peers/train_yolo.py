@@ -16,26 +16,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.row import Validation, annotations_of, validation, write_row
+from benchmarks.peers.row import RowOptions, Validation, annotations_of, validation, write_row
 from command_line import option, run
 from data.coco.read import read_annotations
 from errors import UsageError
 
 
 @dataclass
-class Options:
+class Options(RowOptions):
     """What the command line can set."""
 
-    root: str = option(help="folder of the set, COCO layout")
-    data: str = option(help="data.name of the runs that it stands beside")
-    epochs: int = option(least=1, help="passes over the training images")
     network: str = option("yolo26n", choices=("yolo26n", "yolov10n"), help="the network")
     size: int = option(320, least=32, help="px of the longer side, in training and evaluation")
     batch: int = option(8, least=1, help="images of a batch")
     nominal: int = option(8, least=1, help="images per optimizer step (nbs; the default of ultralytics: 64)")
     limit: int = option(100, least=1, help="detections per image")
-    seed: int = option(0, least=0, help="of weights and order of images")
-    out: str = option("peers", help="folder of the row")
 
 
 def yolo_layout(root: Path, into: Path) -> Path:

@@ -56,8 +56,8 @@ class Outputs:
         distribution_BP4E: float32 logits of each distance being 0, 1, ..., E - 1 strides, or None where the
             head predicts distances directly.
         scoring: how class and quality become a score.
-        peak_window: side, in points, of the window in which the NMS-free selection keeps the highest score of
-            a class (detector/peaks.py); None to keep all.
+        peak_window: side, in points, of the window around a local maximum in which the NMS-free selection
+            keeps one point of a class (detector/peaks.py); None to keep all.
     """
 
     grid: PointGrid

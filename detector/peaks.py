@@ -5,9 +5,11 @@ Shape legend: B images, P points of all levels, C classes, H and W rows and colu
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from assigners.core.types import PointGrid
@@ -16,26 +18,36 @@ from detector.decode import Decoded
 
 
 def keep_peaks(predictions: Decoded, grid: PointGrid) -> Decoded:
-    """The same predictions with a score of 0 where a neighbouring point ranks higher for the same class.
+    """The same predictions with a score of 0 for all but one point around each local maximum of a class.
 
-    Neighbours are the points of the same level in `predictions.peak_window` x `predictions.peak_window`
-    points; without a window nothing changes. A point ranks by its score times its centerness in the box
-    that it predicts itself: neighbours of one object have nearly equal scores and boxes, and the box
-    says which of them is nearest to its centre. The scores that stay do not change.
+    A window is `predictions.peak_window` x `predictions.peak_window` points of one level; without a window
+    nothing changes. A local maximum is a point that ranks highest in the window around it, by its score times
+    its centerness in the box that it predicts itself: neighbours of one object have nearly equal scores and
+    boxes, and the box says which of them is nearest to its centre, so there is one maximum per object. The
+    point that stays is the one with the highest score in the maximum's window, whose box is the best one.
 
-    It is one max pooling per level (CenterNet, arXiv 1904.07850, section 4, for its heat map): the cost does
-    not depend on the number of detections, and no boxes are compared. Of two objects of one class whose best
-    points lie within one window, the lower-ranking one is lost. Equal ranks both stay.
+    These are three max poolings per level (CenterNet, arXiv 1904.07850, section 4, has one, for its heat
+    map): the cost does not depend on the number of detections, and no boxes are compared. Of two objects of
+    one class whose best points lie within one window, one is lost. Equal points both stay.
     """
     window = predictions.peak_window
     if window is None:
         return predictions
+    scores_BPC = predictions.scores_BPC
     centerness_BP = target_centerness(grid.centers_P2, predictions.boxes_BP4)
-    rank_BPC = predictions.scores_BPC * centerness_BP.unsqueeze(-1)
+    rank_BPC = scores_BPC * centerness_BP.unsqueeze(-1)
+    lower_BPC = rank_BPC < _highest(rank_BPC, grid, window)
+    best_BPC = _highest(scores_BPC, grid, window).masked_fill(lower_BPC, math.inf)
+    # The best score around a maximum is at least that of each point in its window; equal means that point.
+    lowest_BPC = -_highest(-best_BPC, grid, window)
+    return replace(predictions, scores_BPC=scores_BPC.masked_fill(scores_BPC < lowest_BPC, 0.0))
+
+
+def _highest(values_BPC: Tensor, grid: PointGrid, window: int) -> Tensor:
+    """Of each point and class, the highest value in the window around the point, (B, P, C)."""
     highest = []
     for part, shape in zip(grid.level_slices, grid.shapes, strict=True):
-        rank_BCHW = rank_BPC[:, part].transpose(1, 2).unflatten(2, shape)
-        pooled_BCHW = max_pool2d(rank_BCHW, window, stride=1, padding=window // 2)
+        values_BCHW = values_BPC[:, part].transpose(1, 2).unflatten(2, shape)
+        pooled_BCHW = max_pool2d(values_BCHW, window, stride=1, padding=window // 2)
         highest.append(pooled_BCHW.flatten(2).transpose(1, 2))
-    lower_BPC = rank_BPC < torch.cat(highest, dim=1)
-    return replace(predictions, scores_BPC=predictions.scores_BPC.masked_fill(lower_BPC, 0.0))
+    return torch.cat(highest, dim=1)

@@ -158,7 +158,7 @@ KEYS = _named({
         "limit": Key(100, whole(1), "detections per image"),
         "nms_iou": Key(0.6, number(least=0), "IoU above which NMS drops the lower score"),
         "peak_window": Key(None, or_null(odd(3)),
-                           "without NMS, points of a class count only where they rank highest of 3x3 (5x5)"),
+                           "without NMS, the best of the 3x3 (5x5) points around a local maximum counts"),
         "predictor": Key(None, or_null(text), "of several predictors the one of inference; null: the first"),
         "backend": Key("auto", choice("auto", "pycocotools", "hotcoco", "faster"),
                        "what computes AP, with the same numbers; auto: hotcoco where it is installed",

@@ -82,8 +82,8 @@ def candidates(scene: Scene) -> dict[str, Any]:
     Returns:
         Columns of equal length, best first, equal scores in the order of points, then of classes: boxes
         (xyxy, network input, clipped), scores, labels, levels; `factors`, with which the threshold is
-        multiplied before a score is compared; `peaks`, whether a candidate is a local maximum, as topk
-        requires.
+        multiplied before a score is compared; `peaks`, whether a candidate is left by the peak window, as
+        topk requires.
     """
     predictions = scene.predictions
     scores_PC = predictions.scores_BPC[0]

@@ -16,8 +16,9 @@ from tools.compare.commands import commands
 from tools.compare.groups import Group, Section, Spread
 from tools.compare.intervals import resampled_runs
 
-# Words of a command that name the data and the training, not the row.
+# Words of a command that name the data and the training, not the row; but these keys do.
 NOT_OF_ROW = ("data", "seed", "name", "setting", "schedule", "eval")
+OF_ROW = ("eval.peak_window", "eval.predictor")
 
 
 @dataclass(frozen=True)
@@ -158,4 +159,5 @@ def words(row: MeanRow) -> list[str]:
 
 
 def _of_row(word: str) -> bool:
-    return word != "-m" and word.lstrip("+").partition("=")[0].partition(".")[0] not in NOT_OF_ROW
+    key = word.lstrip("+").partition("=")[0]
+    return word != "-m" and (key in OF_ROW or key.partition(".")[0] not in NOT_OF_ROW)

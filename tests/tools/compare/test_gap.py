@@ -34,7 +34,8 @@ def runs(composed, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, crowd in SETS.items():
         for seed in (0, 1):
             words = (f"data.name={name}", crowd, f"seed={seed}")
-            write_run(composed, root, "assigner=o2f", *words, noise=0.02 + 0.02 * seed)
+            o2f = ("assigner=o2f", "eval.peak_window=3", "eval.every=2")
+            write_run(composed, root, *o2f, *words, noise=0.02 + 0.02 * seed)
             write_run(composed, root, "assigner=atss", *words, noise=0.15, copies=3)
     return root
 
@@ -80,7 +81,10 @@ def test_numbers_are_the_means_of_the_seeds(runs: Path) -> None:
     winner = best_row(over_sets)
     assert winner is not None
     assert words(winner)[0] == "assigner=o2f"
-    assert not any(word.startswith(("data", "seed", "schedule", "-m")) for word in words(winner))
+    assert "eval.peak_window=3" in words(winner)
+    assert not any(
+        word.startswith(("data", "seed", "schedule", "eval.every", "-m")) for word in words(winner)
+    )
 
 
 def test_files_and_foreign_rows(runs: Path, tmp_path: Path) -> None:

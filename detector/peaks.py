@@ -33,22 +33,24 @@ def keep_peaks(predictions: Decoded, grid: PointGrid) -> Decoded:
     window = predictions.peak_window
     if window is None:
         return predictions
-    scores_BPC = predictions.scores_BPC
     centerness_BP = target_centerness(grid.centers_P2, predictions.boxes_BP4)
-    rank_BPC = scores_BPC * centerness_BP.unsqueeze(-1)
-    lower_BPC = rank_BPC < _highest(rank_BPC, grid, window)
-    best_BPC = _highest(scores_BPC, grid, window).masked_fill(lower_BPC, math.inf)
-    # The best score around a maximum is at least that of each point in its window; equal means that point.
-    lowest_BPC = -_highest(-best_BPC, grid, window)
-    return replace(predictions, scores_BPC=scores_BPC.masked_fill(scores_BPC < lowest_BPC, 0.0))
-
-
-def _highest(values_BPC: Tensor, grid: PointGrid, window: int) -> Tensor:
-    """Of each point and class, the highest value in the window around the point, (B, P, C)."""
-    highest = []
+    rank_BPC = predictions.scores_BPC * centerness_BP.unsqueeze(-1)
+    kept = []
     for part, shape in zip(grid.level_slices, grid.shapes, strict=True):
         # Channels last: on a CPU, pooling 80 classes of one image takes a ninth of the time.
-        values_BCHW = values_BPC[:, part].contiguous().unflatten(1, shape).permute(0, 3, 1, 2)
-        pooled_BCHW = max_pool2d(values_BCHW, window, stride=1, padding=window // 2)
-        highest.append(pooled_BCHW.permute(0, 2, 3, 1).flatten(1, 2))
-    return torch.cat(highest, dim=1)
+        scores_BCHW, rank_BCHW = (
+            values_BPC[:, part].contiguous().unflatten(1, shape).permute(0, 3, 1, 2)
+            for values_BPC in (predictions.scores_BPC, rank_BPC)
+        )
+        lower_BCHW = rank_BCHW < _highest(rank_BCHW, window)
+        best_BCHW = torch.where(lower_BCHW, math.inf, _highest(scores_BCHW, window))
+        # The best score around a maximum is at least that of each point in its window; equal means that point.
+        lowest_BCHW = -_highest(-best_BCHW, window)
+        kept_BCHW = torch.where(scores_BCHW < lowest_BCHW, 0.0, scores_BCHW)
+        kept.append(kept_BCHW.permute(0, 2, 3, 1).flatten(1, 2))
+    return replace(predictions, scores_BPC=torch.cat(kept, dim=1))
+
+
+def _highest(values_BCHW: Tensor, window: int) -> Tensor:
+    """Of each point, the highest value in the window around it."""
+    return max_pool2d(values_BCHW, window, stride=1, padding=window // 2)

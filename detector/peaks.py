@@ -44,7 +44,7 @@ def keep_peaks(predictions: Decoded, grid: PointGrid) -> Decoded:
         )
         lower_BCHW = rank_BCHW < _highest(rank_BCHW, window)
         best_BCHW = torch.where(lower_BCHW, math.inf, _highest(scores_BCHW, window))
-        # The best score around a maximum is at least that of any point in its window; equal: it is that point.
+        # No point scores above the best of a window that it lies in; equal scores: it is the best.
         lowest_BCHW = -_highest(-best_BCHW, window)
         kept_BCHW = torch.where(scores_BCHW < lowest_BCHW, 0.0, scores_BCHW)
         kept.append(kept_BCHW.permute(0, 2, 3, 1).flatten(1, 2))

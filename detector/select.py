@@ -14,7 +14,7 @@ from torchvision.ops import batched_nms
 
 from assigners.core.types import PointGrid, Predictions
 from detector.decode import Decoded
-from detector.peaks import keep_peaks
+from detector.peaks import are_peaks
 
 
 @dataclass
@@ -48,11 +48,9 @@ def topk(
 ) -> list[Detections]:
     """The `limit` best candidates of each image, duplicates included; `best_candidates` has the arguments.
 
-    Predictions with a peak window are reduced to their local maxima first.
+    Predictions with a peak window are reduced to what it leaves first.
     """
-    if isinstance(predictions, Decoded):
-        predictions = keep_peaks(predictions, grid)
-    found = best_candidates(predictions, grid, score_threshold, candidates, size_B2)
+    found = best_candidates(predictions, grid, score_threshold, candidates, size_B2, peaks=True)
     return [detections[:limit] for detections in found]
 
 
@@ -77,6 +75,7 @@ def best_candidates(
     score_threshold: float = 0.05,
     candidates: int = 1000,
     size_B2: Tensor | None = None,
+    peaks: bool = False,
 ) -> list[Detections]:
     """The (point, class) pairs of each image that a selection chooses from, best first.
 
@@ -89,6 +88,7 @@ def best_candidates(
         score_threshold: a pair needs more; a point with a NaN has none.
         candidates: at most so many pairs of each level of an image take part, its best.
         size_B2: height and width of each image within the network input; None for all of it.
+        peaks: leave out what the predictions' peak window does (`detector.peaks`).
 
     Returns:
         Per image; equal scores in the order of points, then of classes.
@@ -108,7 +108,10 @@ def best_candidates(
         size_B2 = boxes_M4.new_tensor([[grid.height, grid.width]]).expand(len(scores_BPC), 2)
     side_M4 = size_B2.to(boxes_M4).flip(1).repeat(1, 2)[image_M]
     boxes_M4 = torch.minimum(boxes_M4.clamp(min=0), side_M4)
-    row_M = (boxes_M4[:, 2:] > boxes_M4[:, :2]).all(dim=1).nonzero().squeeze(1)
+    chosen_M = (boxes_M4[:, 2:] > boxes_M4[:, :2]).all(dim=1)
+    if peaks and isinstance(predictions, Decoded):
+        chosen_M &= are_peaks(predictions, grid, image_M, point_M, label_M)
+    row_M = chosen_M.nonzero().squeeze(1)
 
     image_M, point_M, label_M = image_M[row_M], point_M[row_M], label_M[row_M]
     score_M = scores_BPC[image_M, point_M, label_M]

@@ -24,7 +24,6 @@ from data.loader import Batch
 from data.sample import DetectionDataset
 from detector.decode import Decoded, decode
 from detector.detector import Detector
-from detector.peaks import keep_peaks
 from detector.select import Detections, best_candidates, suppress
 from engine import distributed
 from engine.run.directory import write_bytes, write_text
@@ -159,7 +158,7 @@ class Evaluator:
         every = best_candidates(predictions, grid, **self._candidates, size_B2=size_B2)
         peaks = every
         if predictions.peak_window is not None:
-            peaks = best_candidates(keep_peaks(predictions, grid), grid, **self._candidates, size_B2=size_B2)
+            peaks = best_candidates(predictions, grid, **self._candidates, size_B2=size_B2, peaks=True)
         return {
             "nms": [suppress(detections, self._nms_iou)[: self._limit] for detections in every],
             "nms_free": [detections[: self._limit] for detections in peaks],

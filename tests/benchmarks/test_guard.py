@@ -48,7 +48,7 @@ def test_every_script_gives_ratios(script: str, tmp_path: Path) -> None:
 
 def test_a_process_of_its_own() -> None:
     found = guard.ratios("select", ["images=[1]", "candidates=[3]", "repeats=1"])
-    assert list(found) == ["NMS / NMS-free, 1 x 3"]
+    assert list(found) == ["NMS / NMS-free, 1 x 3", "NMS / NMS-free, window, 1 x 3"]
     with pytest.raises(RuntimeError, match=r"No module named benchmarks\.nothing"):
         guard.ratios("nothing", [])
 

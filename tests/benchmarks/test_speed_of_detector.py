@@ -22,7 +22,7 @@ def test_selection(tmp_path: Path) -> None:
     select.main(["images=[1,2]", "candidates=[3]", "repeats=1", f"out={tmp_path}"])
     report = json.loads((tmp_path / "select.json").read_text())
     rows = report["rows"]
-    assert list(report["ratios"].values()) == [row["ratio"] for row in rows]
+    assert list(report["ratios"].values()) == [ratio for row in rows for ratio in row["ratios"].values()]
     assert [row["images"] for row in rows] == [1, 2]
     assert (tmp_path / "select.md").read_text().count("\n| ") == 4
 

@@ -1,6 +1,7 @@
 """Local maxima of the scores against a plain loop, and what they mean for the two selections."""
 
 import math
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from assigners import PointGrid
 from detector.decode import Decoded, boxes_from_distances
-from detector.peaks import keep_peaks
+from detector.peaks import are_peaks, keep_peaks
 from detector.select import nms, topk
 from errors import UsageError
 from tests.detector.test_predictors import detector
@@ -56,6 +57,19 @@ def test_the_best_scoring_point_around_each_point_that_ranks_highest_stays(windo
                     expected_BPC[image, best, label] = scores_P[best]
     assert torch.equal(keep_peaks(given, GRID).scores_BPC, expected_BPC)
     assert 0 < (expected_BPC > 0).sum() < expected_BPC.numel()
+
+
+@pytest.mark.parametrize("window", [3, 5])
+@pytest.mark.parametrize("decimals", [1, 6])
+def test_some_points_are_judged_as_all_are(window: int, decimals: int) -> None:
+    given = predictions(window)
+    given = replace(given, scores_BPC=given.scores_BPC.round(decimals=decimals).clamp(min=0.05))  # ties
+    every = [index_M.contiguous() for index_M in torch.ones_like(given.scores_BPC).nonzero(as_tuple=True)]
+    got = are_peaks(given, GRID, *every)
+    assert torch.equal(got, keep_peaks(given, GRID).scores_BPC[tuple(every)] > 0)
+    some = [index_M[::7].contiguous() for index_M in every]
+    assert torch.equal(are_peaks(given, GRID, *some), got[::7])
+    assert [len(found) for found in topk(given, GRID, score_threshold=1.0)] == [0, 0]
 
 
 def kept(scores: list[float], x1: float, x2: float) -> list[float]:

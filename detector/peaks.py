@@ -24,8 +24,9 @@ def keep_peaks(predictions: Decoded, grid: PointGrid) -> Decoded:
     A window is `predictions.peak_window` x `predictions.peak_window` points of one level; without a window
     nothing changes. A local maximum is a point that ranks highest in the window around it, by its score times
     its centerness in the box that it predicts itself: neighbours of one object have nearly equal scores and
-    boxes, and the box says which of them is nearest to its centre, so there is one maximum per object. The
-    point that stays is the one with the highest score in the maximum's window, whose box is the best one.
+    boxes, and the box says which of them is nearest to its centre, so an object mostly has one maximum. The
+    point that stays is the one with the highest score in the maximum's window: its box is the better one
+    (docs/gap.md).
 
     These are three max poolings per level (CenterNet, arXiv 1904.07850, section 4, has one, for its heat
     map): the cost does not depend on the number of detections, and no boxes are compared. Of two objects of

@@ -47,7 +47,7 @@ class FCOS(Assigner):
         distance_M = torch.cat((center_M2 - box_M4[:, :2], box_M4[:, 2:] - center_M2), 1).amax(1)
         # 3. Positive is what its level is made for; both limits are included.
         lower_L, upper_L = _limits(grid.strides, self.reach, str(distance_M.device))
-        level_M = torch.searchsorted(grid.start_L, pairs.point_M, right=True) - 1
+        level_M = grid.level_of(pairs.point_M)
         row_K = ((distance_M >= lower_L[level_M]) & (distance_M <= upper_L[level_M])).nonzero().squeeze(1)
         # 4. A contested point goes to the smallest truth.
         cell_M = pairs.cells(truth, len(grid))

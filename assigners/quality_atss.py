@@ -85,7 +85,7 @@ class QualityATSS(Assigner):
         # Ties go to the lower point, but blocks are not in the order of points.
         order_M = (truth_M * len(grid) + point_M).argsort()
         truth_M, point_M, q_M = truth_M[order_M], point_M[order_M], q_M[order_M]
-        level_M = torch.bucketize(point_M, grid.start_L, right=True) - 1
+        level_M = grid.level_of(point_M)
         parts = Pairs(truth_M * len(grid.strides) + level_M, point_M)
         best_M = top_per_truth(parts, q_M, self.topk, count * len(grid.strides))
         return truth_M[best_M], point_M[best_M], q_M[best_M]

@@ -66,7 +66,7 @@ def are_peaks(
         return torch.ones_like(image_M, dtype=torch.bool)
     # The windows around the points of a window reach this far.
     shift_S = torch.arange(1 - window, window, device=point_M.device)
-    level_M = torch.bucketize(point_M, grid.start_L, right=True) - 1
+    level_M = grid.level_of(point_M)
     columns_M1, rows_M1 = grid.size_L2[level_M].split(1, dim=1)
     own_M1 = (point_M - grid.start_L[level_M]).unsqueeze(1)
     y_MS, x_MS = own_M1 // columns_M1 + shift_S, own_M1 % columns_M1 + shift_S

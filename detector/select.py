@@ -115,8 +115,7 @@ def best_candidates(
 
     image_M, point_M, label_M = image_M[row_M], point_M[row_M], label_M[row_M]
     score_M = scores_BPC[image_M, point_M, label_M]
-    starts = torch.tensor([part.start for part in grid.level_slices], device=point_M.device)
-    level_M = torch.bucketize(point_M, starts, right=True) - 1
+    level_M = grid.level_of(point_M)
     # nonzero goes by image, point, class, and every sort below is stable: ties keep that order.
     order_M = score_M.argsort(descending=True, stable=True)
     group_M = image_M * len(grid.level_slices) + level_M

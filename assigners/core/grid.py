@@ -187,5 +187,9 @@ class PointGrid:
         """The first point of each level, (L,) int64."""
         return torch.tensor([s.start for s in self.level_slices], device=self.stride_P.device)
 
+    def level_of(self, point_M: Tensor) -> Tensor:
+        """The row of the level of each point, (M,) int64."""
+        return torch.bucketize(point_M, self.start_L, right=True) - 1
+
 
 _laid = lru_cache(maxsize=64)(PointGrid._lay)

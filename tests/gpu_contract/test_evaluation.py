@@ -42,7 +42,7 @@ def detect(assigner: str, device: torch.device, window: int | None) -> tuple[dic
 
 
 @pytest.mark.parametrize("assigner", ["o2f", "tal", "dual_o2f", "tood"])
-@pytest.mark.parametrize("window", [None, 3])
+@pytest.mark.parametrize("window", [None, 3, 5])
 def test_the_detections_are_those_of_the_cpu(assigner: str, window: int | None) -> None:
     found, contract = detect(assigner, CUDA, window)
     expected, _ = detect(assigner, torch.device("cpu"), window)

@@ -16,7 +16,7 @@ from torch import Tensor
 from assigners import Assigner, GroundTruth, PointGrid
 from detector.decode import Decoded, decode
 from detector.detector import Detector
-from detector.peaks import keep_peaks
+from detector.peaks import are_peaks
 from detector.trained import read_checkpoint
 from engine.config.compose import compose_config
 from engine.setup import build_assigner
@@ -89,7 +89,6 @@ def candidates(scene: Scene) -> dict[str, Any]:
     scores_PC = predictions.scores_BPC[0]
     quality_BP = predictions.quality_BP
     factor_P = scores_PC.new_ones(len(scores_PC)) if quality_BP is None else quality_BP[0]
-    peaks_PC = keep_peaks(predictions, scene.grid).scores_BPC[0] > 0
     side_4 = predictions.boxes_BP4.new_tensor([*scene.size[::-1], *scene.size[::-1]])
     boxes_P4 = torch.minimum(predictions.boxes_BP4[0].clamp(min=0), side_4)
     solid_P = (boxes_P4[:, 2:] > boxes_P4[:, :2]).all(dim=1)
@@ -100,7 +99,8 @@ def candidates(scene: Scene) -> dict[str, Any]:
     point_M, label_M = passing_PC.nonzero(as_tuple=True)
     order_N = scores_PC[point_M, label_M].argsort(descending=True, stable=True)
     point_N, label_N = point_M[order_N], label_M[order_N]
-    level_N = torch.bucketize(point_N, scene.grid.start_L, right=True) - 1
+    level_N = scene.grid.level_of(point_N)
+    peak_N = are_peaks(predictions, scene.grid, torch.zeros_like(point_N), point_N, label_N)
     return {
         "floor": floor,
         "boxes": boxes_P4[point_N].tolist(),
@@ -108,13 +108,13 @@ def candidates(scene: Scene) -> dict[str, Any]:
         "labels": label_N.tolist(),
         "levels": level_N.tolist(),
         "factors": factor_P[point_N].tolist(),
-        "peaks": peaks_PC[point_N, label_N].tolist(),
+        "peaks": peak_N.tolist(),
     }
 
 
 def points(grid: PointGrid) -> dict[str, Any]:
     """The points of a grid: x and y in pixels of the network input, and the row of their level."""
-    level_P = torch.bucketize(torch.arange(len(grid)), grid.start_L, right=True) - 1
+    level_P = grid.level_of(torch.arange(len(grid)))
     return {"xy": grid.centers_P2.tolist(), "levels": level_P.tolist(), "strides": list(grid.strides)}
 
 

@@ -125,16 +125,11 @@ def markers(assigner: Assigner, scene: Scene, progress: float) -> Markers:
         certain_K = torch.zeros_like(assignment.truth_K, dtype=torch.bool)
     return Markers(
         scene.grid.centers_P2[assignment.point_K].numpy(),
-        levels(scene.grid, assignment.point_K).numpy(),
+        scene.grid.level_of(assignment.point_K).numpy(),
         assignment.truth_K.numpy(),
         assignment.score_K.numpy(),
         certain_K.numpy(),
     )
-
-
-def levels(grid: PointGrid, point_K: Tensor) -> Tensor:
-    """The row of the level of each point, (K,) int64."""
-    return torch.bucketize(point_K, grid.start_L, right=True) - 1
 
 
 def statistics(
@@ -165,7 +160,7 @@ def count(assignment: Assignment, truth: GroundTruth, grid: PointGrid) -> Statis
         torch.bincount(bucket_K, minlength=size).numpy(),
         torch.bincount(bucket_G[starved_G], minlength=size).numpy(),
         torch.bincount(bucket_K, weights=assignment.score_K.double(), minlength=size).numpy(),
-        torch.bincount(levels(grid, assignment.point_K), minlength=len(grid.strides)).numpy(),
+        torch.bincount(grid.level_of(assignment.point_K), minlength=len(grid.strides)).numpy(),
     )
 
 

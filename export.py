@@ -50,12 +50,12 @@ def export(options: Options) -> Path:
         raise UsageError(f"out={path} cannot be written: name a file in a folder that is there")
     if options.format == "onnx":
         try:
-            from detector.onnx_file import export_onnx
+            from detector.export.onnx_file import export_onnx
         except ImportError as error:
             raise UsageError(f"{error.name} is missing: pip install onnx onnxscript onnxruntime") from error
         export_onnx(network, record, options.cut, path, options.opset, {"source": source})
     else:
-        from detector.torch_file import export_torch
+        from detector.export.torch_file import export_torch
 
         export_torch(network, record, options.cut, path)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {len(record.classes)} classes, cut={options.cut}")

@@ -32,8 +32,8 @@ from benchmarks.select import CLASSES, IOU, LIMIT, draw
 from command_line import option, run
 from detector.decode import decode
 from detector.detector import Detector
-from detector.onnx_file import OPSET, export_onnx
-from detector.onnx_nms import nms_model
+from detector.export.onnx_file import OPSET, export_onnx
+from detector.export.onnx_nms import nms_model
 from detector.select import Detections, best_candidates, suppress
 from detector.trained import predictor, read_checkpoint
 from inference.onnx_model import load_onnx

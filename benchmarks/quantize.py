@@ -25,7 +25,7 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from benchmarks.core.turns import machine, table, write
 from benchmarks.deploy import seconds_of
 from command_line import option, run
-from detector.onnx_file import export_onnx
+from detector.export.onnx_file import export_onnx
 from detector.trained import read_checkpoint
 from evaluation.coco_metrics import evaluate
 from evaluation.results import read_results

@@ -1,4 +1,4 @@
-"""The detector: backbone, neck, head, criterion selection of detections; `load` reads a trained one."""
+"""The detector: backbone, neck, head, criterion, selection of detections; `load` reads a trained one."""
 
 from detector.trained import load
 

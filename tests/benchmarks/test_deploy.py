@@ -15,7 +15,7 @@ import torch
 
 from benchmarks import deploy
 from detector.decode import decode
-from detector.onnx_nms import nms_model
+from detector.export.onnx_nms import nms_model
 from detector.select import Detections, best_candidates, suppress
 from detector.trained import read_checkpoint
 from inference.record import Selection

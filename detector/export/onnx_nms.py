@@ -12,7 +12,7 @@ import onnx
 from inference.record import Selection
 
 # NonMaxSuppression names (image, class, point) of what is left. Scores of all else become 0, and the best of
-# them are taken as in `detector.graph`.
+# them are taken as in `detector.export.graph`.
 NODES = """
 nms (float[B,P,4] boxes_in, float[B,P,C] scores_in)
  => (float[B,{limit},4] boxes, float[B,{limit}] scores, int64[B,{limit}] labels)

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from detector.detector import Detector
-from detector.graph import DetectionGraph
-from detector.onnx_nms import with_nms
+from detector.export.graph import DetectionGraph
+from detector.export.onnx_nms import with_nms
 from inference.onnx_model import NAME
 from inference.record import Record
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from detector.detector import Detector
-from detector.graph import DetectionGraph
-from detector.onnx_file import dynamic_sizes, example
+from detector.export.graph import DetectionGraph
+from detector.export.onnx_file import dynamic_sizes, example
 from errors import UsageError
 from inference.record import Record
 

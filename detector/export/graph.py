@@ -30,7 +30,7 @@ class DetectionGraph(nn.Module):
         network: is copied.
         record: holds the score threshold and the limits of the selection.
         cut: where the graph ends. "raw": boxes and scores of all points; "topk": the NMS-free selection of
-            `detector.select`; "nms": the candidates of NMS, which `detector.onnx_nms` adds to an ONNX file.
+            `detector.select`; "nms": the candidates of NMS, which `onnx_nms` adds to an ONNX file.
 
     Attributes:
         applies_threshold: whether the graph itself leaves out what scores below the record's threshold.

@@ -10,7 +10,7 @@ import torch
 from .core.pairs import assignment, exact, predicted_iou
 from .core.quality import central_pairs, quality
 from .core.ranking import ONE, best_per_cell, ranked, within_first
-from .core.soft_labels import one_to_few_labels, soft_target
+from .core.soft_labels import OneToFew
 from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
 
 
@@ -41,12 +41,14 @@ class O2F(Assigner):
             raise ValueError(f"topk must be at least 1, got {topk}")
         if not 0 <= alpha <= 1:
             raise ValueError(f"alpha must lie in [0, 1], got {alpha}")
+        if center_radius <= 0:
+            raise ValueError(f"center_radius must be above 0, got {center_radius}")
         self.topk, self.alpha, self.center_radius = topk, alpha, center_radius
-        self.t_max, self.t_min, self.soft_weight = t_max, t_min, soft_weight
+        self.labels = OneToFew(t_max, t_min, soft_weight)
 
     def soft_target(self, progress: float) -> float:
         """T, the highest soft target after this share of training."""
-        return soft_target(self.t_max, self.t_min, progress)
+        return self.labels.target(progress)
 
     @exact
     def __call__(
@@ -73,7 +75,5 @@ class O2F(Assigner):
         ]
         # 5. The best of what is left is certain, the others are soft.
         positives = pairs[row_K]
-        labels = one_to_few_labels(
-            positives.truth_M, p_M[row_K], q_M[row_K], truths, self.soft_target(progress), self.soft_weight
-        )
+        labels = self.labels(positives.truth_M, p_M[row_K], q_M[row_K], truths, progress)
         return assignment(positives, truth, *labels)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from .core.pairs import Pairs, exact, predicted_iou
 from .core.quality import quality
-from .core.soft_labels import one_to_few_labels, soft_target
+from .core.soft_labels import OneToFew
 from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
 
 
@@ -34,11 +34,11 @@ class OneToFewLabels(Assigner):
         if not 0 <= alpha <= 1:
             raise ValueError(f"alpha must lie in [0, 1], got {alpha}")
         self.assigner, self.alpha = assigner, alpha
-        self.t_max, self.t_min, self.soft_weight = t_max, t_min, soft_weight
+        self.labels = OneToFew(t_max, t_min, soft_weight)
 
     def soft_target(self, progress: float) -> float:
         """T, the highest soft target after this share of training."""
-        return soft_target(self.t_max, self.t_min, progress)
+        return self.labels.target(progress)
 
     @exact
     def __call__(
@@ -48,12 +48,7 @@ class OneToFewLabels(Assigner):
         found = self.assigner(grid, predictions, truth, progress)
         positives = Pairs(found.truth_K, found.point_K)
         p_K, iou_K = predicted_iou(positives, positives.cells(truth, len(grid)), predictions, truth)
-        score_K, weight_K, certain_K = one_to_few_labels(
-            found.truth_K,
-            p_K,
-            quality(p_K, iou_K, self.alpha),
-            len(truth),
-            self.soft_target(progress),
-            self.soft_weight,
+        score_K, weight_K, certain_K = self.labels(
+            found.truth_K, p_K, quality(p_K, iou_K, self.alpha), len(truth), progress
         )
         return replace(found, score_K=score_K, weight_K=weight_K, certain_K=certain_K)

@@ -43,6 +43,8 @@ class SimOTA(Assigner):
     ) -> None:
         if candidate_topk < 1:
             raise ValueError(f"candidate_topk must be at least 1, got {candidate_topk}")
+        if center_radius <= 0:
+            raise ValueError(f"center_radius must be above 0, got {center_radius}")
         if cost not in ("bce", "varifocal"):
             raise ValueError(f'cost must be "bce" or "varifocal", got "{cost}"')
         if region not in ("box_or_center", "center"):

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from assigners import GroundTruth, PointGrid, Predictions
+from assigners import FCOS, O2F, POTO, GroundTruth, PointGrid, Predictions, SimOTA
+from assigners.core.types import Assigner
 from tests.helpers.assigner_batches import Batch, random_predictions
 from tests.helpers.assigner_cases import BOX, CASES, GRID, copies, crowd, crowded, truths
 from tests.helpers.assigner_check import check_same, check_wellformed, compare
@@ -182,3 +183,9 @@ def test_predictions_without_a_finite_number(name: str) -> None:
     assignment = CASES[name][0](GRID, predictions, truths([BOX]))
     check_wellformed(assignment, GRID, predictions, truths([BOX]))
     assert bool(assignment.score_K.isfinite().all())
+
+
+@pytest.mark.parametrize("assigner", [FCOS, O2F, POTO, SimOTA])
+def test_a_center_square_without_extent(assigner: type[Assigner]) -> None:
+    with pytest.raises(ValueError, match=r"center_radius must be above 0.*got -1"):
+        assigner(center_radius=-1.0)

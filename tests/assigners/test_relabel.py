@@ -59,3 +59,11 @@ def test_by_hand() -> None:
 def test_an_alpha_that_makes_no_sense() -> None:
     with pytest.raises(ValueError, match=r"alpha must lie in \[0, 1\]"):
         OneToFewLabels(O2F(), alpha=1.5)
+
+
+@pytest.mark.parametrize("options", [{"t_max": 1.5}, {"t_min": -0.1}, {"soft_weight": -1.0}])
+def test_soft_labels_that_make_no_sense(options: dict[str, float]) -> None:
+    name, value = next(iter(options.items()))
+    for build in (O2F, partial(OneToFewLabels, O2F())):
+        with pytest.raises(ValueError, match=rf"{name}.*{value}"):
+            build(**options)

@@ -17,6 +17,7 @@ from engine.config.compose import flatten
 from engine.log.report import assigner_title
 from engine.run.directory import FREE
 from errors import UsageError
+from tools.compare.commands import hydra_text
 from tools.compare.runs import FinishedRun
 
 # Where a run lies, its seed, and what only says when a run is evaluated.
@@ -117,7 +118,7 @@ def sections(runs: Sequence[FinishedRun]) -> list[Section]:
     for name, members in zip(names, by_truths.values(), strict=True):
         alike = [other[0] for other, same in zip(by_truths.values(), names, strict=True) if same == name]
         own = [
-            f", {key}={_truths(members[0]).get(key, 'absent')}"
+            f", {key}={hydra_text(_truths(members[0]).get(key, 'absent'))}"
             for key in _differing([_truths(run) for run in alike])
         ]
         titles.append(name + "".join(own))
@@ -203,7 +204,8 @@ def _labels(groups: Sequence[Group]) -> list[str]:
         short = differing(alike, OF_ASSIGNER[1:])
         told = len({_key({key: one.settings.get(key) for key in short}) for one in alike})
         keys = short if told == len(alike) else differing(alike)
-        labels.append(label + "".join(f", {key}={group.settings.get(key, 'absent')}" for key in keys))
+        values = {key: hydra_text(group.settings.get(key, "absent")) for key in keys}
+        labels.append(label + "".join(f", {key}={value}" for key, value in values.items()))
     return labels
 
 

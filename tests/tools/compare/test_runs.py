@@ -126,6 +126,16 @@ def test_what_an_assigner_brings_along_is_named_only_where_nothing_else_differs(
     assert all("loss.box_gain=" in label for label in labels)
 
 
+def test_labels_say_what_one_types(composed, tmp_path: Path) -> None:
+    write_run(composed, tmp_path, "assigner=atss")
+    write_run(composed, tmp_path, "assigner=atss", "eval.peak_window=3", "data.photometric=true", "name=b")
+    (section,) = sections(find([str(tmp_path)])[0])
+    assert {group.label for group in section.groups} == {
+        "ATSS, data.photometric=false, eval.peak_window=null",
+        "ATSS, data.photometric=true, eval.peak_window=3",
+    }
+
+
 def test_other_truths_are_another_table(composed, tmp_path: Path) -> None:
     for words in (("name=a",), ("name=b", "data.crowd=1.0"), ("name=c", "data.name=mine")):
         write_run(composed, tmp_path, "assigner=atss", *words)

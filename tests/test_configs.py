@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from detector.criterion import Criterion
 from detector.scheduled_loss import build_criterion
-from engine.config.compose import check
+from engine.config.compose import check, flatten
 from engine.config.keys import KEYS
 from engine.run import checkpoint
 from engine.schedule import progress
@@ -27,8 +27,8 @@ Compose = Callable[..., DictConfig]
 GROUPS = ("assigner", "data", "debug", "experiment", "logger", "model", "recipe", "schedule")
 ASSIGNERS = (
     "atss", "atss_tal", "dsla", "dual_o2f", "dual_tal", "dual_tal_scheduled", "dw", "fcos", "hungarian",
-    "max_iou", "o2f", "o2f_max_filter", "poto", "poto_3dmf_aux", "rfla", "simota", "tal", "tal_one_to_few",
-    "tood",
+    "max_iou", "o2f", "o2f_max_filter", "o2f_window", "poto", "poto_3dmf_aux", "rfla", "simota", "tal",
+    "tal_one_to_few", "tood",
 )  # fmt: skip
 
 
@@ -99,8 +99,8 @@ def test_the_full_settings_are_those_of_the_papers(
     assert (config.model.head.channels, config.model.head.convs) == (256, 4)
     quality = {
         **dict.fromkeys(("atss", "fcos", "max_iou"), "centerness"),
-        **dict.fromkeys(("o2f", "o2f_max_filter", "dual_o2f", "poto_3dmf_aux", "dw", "atss_tal"), "implicit"),
-        "tood": "implicit",
+        **dict.fromkeys(("o2f", "o2f_max_filter", "o2f_window", "dual_o2f", "poto_3dmf_aux"), "implicit"),
+        **dict.fromkeys(("dw", "atss_tal", "tood"), "implicit"),
     }
     assert config.model.head.quality == quality.get(assigner, "none")
     assert (config.data.eval_short, config.data.long, config.data.eval_long) == (800, 1333, 1333)
@@ -109,6 +109,17 @@ def test_the_full_settings_are_those_of_the_papers(
     assert (schedule.optimizer, schedule.lr, schedule.batch_size) == ("sgd", 0.01, 16)
     epochs, milestones = (12, [8, 11]) if length == "1x" else (36, [24, 33])
     assert (schedule.decay, schedule.epochs, list(schedule.milestones)) == ("step", epochs, milestones)
+
+
+def test_o2f_window_is_o2f_but_for_its_soft_labels_and_the_window(composed: Compose) -> None:
+    ours, plain = (
+        flatten(OmegaConf.to_container(composed(f"assigner={name}"), resolve=True))
+        for name in ("o2f_window", "o2f")
+    )
+    assert {key: value for key, value in ours.items() if value != plain[key]} == {
+        "name": "shapes-fcos_lcnet-o2f_window-seed0", "assigner.name": "o2f_window",
+        "assigner.t_max": 1.0, "assigner.soft_weight": 1.0, "eval.peak_window": 3,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(("size", "channels", "convs"), [("s", 96, 2), ("m", 128, 4), ("l", 160, 4)])

@@ -55,7 +55,7 @@ def test_sweep_over_assigners() -> None:
 
 
 def test_the_sweep_of_the_gap() -> None:
-    rows = ("o2f", "o2f_max_filter", "poto_3dmf_aux", "dual_tal", "dual_o2f", "tal", "atss")
+    rows = ("o2f", "o2f_window", "o2f_max_filter", "poto_3dmf_aux", "dual_tal", "dual_o2f", "tal", "atss")
     jobs = jobs_of("+sweep=gap", "data.root=x", "data.name=own", "schedule.epochs=9")
     assert names(jobs) == [f"own-picodet_s-{row}-seed{seed}" for row in rows for seed in range(3)]
 

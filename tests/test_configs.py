@@ -111,14 +111,14 @@ def test_the_full_settings_are_those_of_the_papers(
     assert (schedule.decay, schedule.epochs, list(schedule.milestones)) == ("step", epochs, milestones)
 
 
-def test_o2f_window_is_o2f_but_for_its_soft_labels_and_the_window(composed: Compose) -> None:
+def test_o2f_window_is_o2f_but_for_t_max_and_the_window(composed: Compose) -> None:
     ours, plain = (
         flatten(OmegaConf.to_container(composed(f"assigner={name}"), resolve=True))
         for name in ("o2f_window", "o2f")
     )
     assert {key: value for key, value in ours.items() if value != plain[key]} == {
         "name": "shapes-fcos_lcnet-o2f_window-seed0", "assigner.name": "o2f_window",
-        "assigner.t_max": 1.0, "assigner.soft_weight": 1.0, "eval.peak_window": 3,
+        "assigner.t_max": 1.0, "eval.peak_window": 3,
     }  # fmt: skip
 
 

@@ -23,8 +23,7 @@ TITLES = {
     "tal": "TAL", "atss_tal": "ATSS, then TAL", "tal_one_to_few": "TAL, O2F's labels",
     "max_iou": "max IoU", "hungarian": "Hungarian", "dw": "DW", "rfla": "RFLA",
     "dual_tal": "TAL + one-to-one TAL", "dual_tal_scheduled": "TAL + one-to-one TAL, scheduled",
-    "dual_o2f": "TAL + O2F", "o2f_max_filter": "O2F, max filtering",
-    "o2f_window": "O2F, window", "poto_3dmf_aux": "POTO, 3DMF, Aux",
+    "dual_o2f": "TAL + O2F", "o2f_max_filter": "O2F, max filtering", "poto_3dmf_aux": "POTO, 3DMF, Aux",
 }  # fmt: skip
 
 

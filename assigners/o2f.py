@@ -10,7 +10,7 @@ import torch
 from .core.pairs import assignment, exact, predicted_iou
 from .core.quality import central_pairs, quality
 from .core.ranking import ONE, best_per_cell, ranked, within_first
-from .core.soft_labels import OneToFew
+from .core.soft_labels import SoftLabels
 from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
 
 
@@ -44,7 +44,7 @@ class O2F(Assigner):
         if center_radius <= 0:
             raise ValueError(f"center_radius must be above 0, got {center_radius}")
         self.topk, self.alpha, self.center_radius = topk, alpha, center_radius
-        self.labels = OneToFew(t_max, t_min, soft_weight)
+        self.labels = SoftLabels(t_max, t_min, soft_weight)
 
     def soft_target(self, progress: float) -> float:
         """T, the highest soft target after this share of training."""

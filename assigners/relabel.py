@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from .core.pairs import Pairs, exact, predicted_iou
 from .core.quality import quality
-from .core.soft_labels import OneToFew
+from .core.soft_labels import SoftLabels
 from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
 
 
@@ -34,7 +34,7 @@ class OneToFewLabels(Assigner):
         if not 0 <= alpha <= 1:
             raise ValueError(f"alpha must lie in [0, 1], got {alpha}")
         self.assigner, self.alpha = assigner, alpha
-        self.labels = OneToFew(t_max, t_min, soft_weight)
+        self.labels = SoftLabels(t_max, t_min, soft_weight)
 
     def soft_target(self, progress: float) -> float:
         """T, the highest soft target after this share of training."""

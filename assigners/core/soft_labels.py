@@ -14,7 +14,7 @@ from .ranking import first_best
 
 
 @dataclass(frozen=True)
-class OneToFew:
+class SoftLabels:
     """Score and weight of the positives: the best of each truth is certain, the others are soft.
 
     A certain positive has score 1 and weight 1. The scores of the soft ones are proportional to their p; the

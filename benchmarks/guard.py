@@ -1,8 +1,8 @@
-"""Runs every script of this folder small and names the ratios that have fallen since they were stored.
+"""Runs the other scripts small and names the ratios that have fallen since they were stored.
 
-    make bench                                   # all; exit status 1 if a ratio fell by more than a fifth
-    make bench-store                             # stores the ratios instead
-    python -m benchmarks.guard step loading      # these scripts only; with store=true their ratios are stored
+    make bench              # all; exit status 1 if a ratio fell by more than a fifth
+    make bench-store        # stores the ratios instead
+    python -m benchmarks.guard training.step data.loading    # these; with store=true their ratios are stored
 
 Ratios are of calls of one run that took turns, and more is better; times are not kept. A script with a fallen
 ratio runs again, up to `tries` times, and the best of each ratio counts, since other work on the machine may
@@ -35,22 +35,22 @@ ROOT = Path(__file__).parents[1]
 FALL = 0.8  # of the stored ratio
 # The scripts and their words: enough work that a ratio stands out of its noise, some minutes together.
 SMALL: dict[str, tuple[str, ...]] = {
-    "adapters": ("boxes=[7]", "repeats=5"),
-    "assigners": ('cases=["x16, 7 boxes"]', "assigners=[o2f]", "repeats=5"),
-    "bootstrap": ("images=500", "resamples=200"),
-    "deploy": ("threads=[1]", "repeats=5"),
-    "evaluation": ("images=500", "truths=3600", "repeats=3"),
-    "floor": ("case=7 boxes", "repeats=5"),
-    "fold": ("models=[picodet_s]", "repeats=9"),
-    "host": ("steps=50",),
-    "launches": ("boxes=[7,100]",),
-    "linear": ("boxes=[16,128]", "repeats=5"),
-    "loading": ("images=16", "repeats=3"),
-    "memory": ("images=2", "size=192", "precisions=[float32]"),
-    "select": ("images=[8]", "candidates=[100,1000]"),
-    "share": ("batch=1", "size=320", "repeats=5"),
-    "start": ("images=10000", "boxes=70000", "repeats=3"),
-    "step": ("images=2", "size=192", "repeats=5"),
+    "assigners.adapters": ("boxes=[7]", "repeats=5"),
+    "assigners.floor": ("case=7 boxes", "repeats=5"),
+    "assigners.launches": ("boxes=[7,100]",),
+    "assigners.linear": ("boxes=[16,128]", "repeats=5"),
+    "assigners.share": ("batch=1", "size=320", "repeats=5"),
+    "assigners.speed": ('cases=["x16, 7 boxes"]', "assigners=[o2f]", "repeats=5"),
+    "data.loading": ("images=16", "repeats=3"),
+    "data.start": ("images=10000", "boxes=70000", "repeats=3"),
+    "evaluation.backends": ("images=500", "truths=3600", "repeats=3"),
+    "evaluation.bootstrap": ("images=500", "resamples=200"),
+    "inference.deploy": ("threads=[1]", "repeats=5"),
+    "inference.fold": ("models=[picodet_s]", "repeats=9"),
+    "inference.select": ("images=[8]", "candidates=[100,1000]"),
+    "training.host": ("steps=50",),
+    "training.memory": ("images=2", "size=192", "precisions=[float32]"),
+    "training.step": ("images=2", "size=192", "repeats=5"),
 }
 
 
@@ -72,7 +72,7 @@ def ratios(script: str, words: Sequence[str]) -> dict[str, float]:
     """
     with TemporaryDirectory() as folder:
         words = [*words, f"out={folder}/out"]
-        if script == "deploy":
+        if script == "inference.deploy":
             words.append(f"checkpoint={untrained(Path(folder))}")
         line = [sys.executable, "-m", f"benchmarks.{script}", *words]
         done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)

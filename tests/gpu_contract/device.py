@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from benchmarks.launches import is_view, waits
+from benchmarks.assigners.launches import is_view, waits
 
 CUDA = torch.device("cuda", 0)
 

@@ -24,7 +24,7 @@ def main(config: DictConfig) -> float:
     """Returns the AP that eval.metric names."""
     try:
         if is_rank_0():
-            checkpoint_file(config)  # a wrong name is told before torch is imported, which takes seconds
+            checkpoint_file(config)  # a wrong name is reported before torch is imported, which takes seconds
         from engine.evaluate import evaluate_checkpoint
 
         return evaluate_checkpoint(config)

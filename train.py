@@ -24,7 +24,7 @@ def main(config: DictConfig) -> float:
     """Returns the AP that eval.metric names, for sweepers."""
     try:
         if is_rank_0():
-            check(config)  # a wrong value is told before torch is imported, which takes seconds
+            check(config)  # a wrong value is reported before torch is imported, which takes seconds
         from engine.trainer import train
 
         value = train(config)

@@ -13,7 +13,7 @@ from .core.pairs import assignment, exact, predicted
 from .core.quality import central_pairs
 from .core.types import Assigner, Assignment, GroundTruth, PointGrid, Predictions
 
-WORST = 100.0  # costs above are not told apart
+WORST = 100.0  # costs above count as this
 MISSED = -1e6  # far below -WORST: no more truths than necessary stay without a point
 
 

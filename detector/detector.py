@@ -132,7 +132,7 @@ class Detector(nn.Module):
         return {name: self.head_outputs(features, grid, name) for name in names}
 
     def head_outputs(self, features: Sequence[Tensor], grid: PointGrid, name: str | None = None) -> Outputs:
-        """What a predictor, by default that of inference, says of the neck's maps."""
+        """The outputs of a predictor, by default that of inference, for the neck's maps."""
         name = self.inference if name is None else name
         head: FcosHead | PicoHead = self.get_submodule(name)  # type: ignore[assignment]
         outputs = head(scale_gradient(features, self.gradients.get(name, 1.0)), grid)

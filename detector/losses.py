@@ -125,7 +125,7 @@ class SoftFocal:
 class Matchability:
     """Matchability-aware loss (MAL; DEIM, arXiv 2412.04234, section 3.3).
 
-    Positives BCE(p, score) with score = IoU^gamma, which the criterion sees to; background p^gamma BCE(p, 0),
+    Positives BCE(p, score) with score = IoU^gamma, set by the criterion; background p^gamma BCE(p, 0),
     without the factor alpha of the varifocal loss. So a poor box is taught a low score, by a full term.
     """
 

@@ -49,7 +49,7 @@ def end(error: BaseException) -> NoReturn:
     """Ends all ranks (collective): rank 0 raises `error`, so that its exit status is that of the job."""
     main = is_main()
     leave()
-    # A status of 0 keeps torchrun from stopping rank 0 before it has told the user.
+    # A status of 0 keeps torchrun from stopping rank 0 before it has printed the message.
     raise error if main else SystemExit(0)
 
 

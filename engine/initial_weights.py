@@ -29,7 +29,7 @@ def start_from(path: Path, model: Detector, classes: Sequence[str]) -> str:
     this shape.
 
     Where the classes differ, the rows of the class outputs go with the names: a class that the checkpoint
-    knows keeps its row, wherever it stands now; the rows of the others stay as the model has them.
+    knows keeps its row, wherever it is now; the rows of the others stay as the model has them.
 
     Args:
         path: the checkpoint.

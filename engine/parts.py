@@ -52,7 +52,7 @@ def build_parts(config: DictConfig, resumed: bool, console: Console) -> Parts:
 
     Args:
         resumed: a checkpoint will bring the weights, so that none are fetched.
-        console: where the size of the model is told.
+        console: where the size of the model is printed.
 
     Raises:
         UsageError: for anything wrong with config or data.

@@ -92,7 +92,7 @@ class SweepReport(Callback):
         try:
             jobs = list_jobs(config)
         except (HydraException, OmegaConfBaseException):
-            return  # Hydra says the same in a moment, and ends
+            return  # Hydra reports the same next, and ends
         _refuse_shared_directories(jobs)
         if jobs and is_rank_0():
             # Hydra has no hook for a sweep with a failed job. This one also comes after Ctrl-C.

@@ -225,7 +225,7 @@ class Trainer:
         self._write(self.directory.last, self.state.pack())
 
     def _write(self, path: Path, state: dict[str, Any]) -> None:
-        """A checkpoint, with what every one says of its weights."""
+        """A checkpoint: the state, and what a reader needs to know about its weights."""
         config = OmegaConf.to_container(self.config, resolve=True)
         classes, category_ids = self.parts.train_set.class_names, self.parts.train_set.category_ids
         facts = {"config": config, "classes": list(classes)}

@@ -21,7 +21,7 @@ MANY = 300  # detections per image and class, for images with more objects than 
 
 
 def evaluate(truth: Truth, rows_D7: Floats, backend: str = "auto") -> dict[str, Any]:
-    """All that eval.json says of one selection; AP, recall and precision are 0 to 100.
+    """All numbers of one selection in eval.json; AP, recall and precision are 0 to 100.
 
     Returns:
         AP, AP50, AP75, AP_small, AP_medium, AP_large and AR1, ..., AR_large: COCO's;

@@ -16,7 +16,7 @@ from torch import Tensor
 from .types import PointGrid
 
 INFINITY = 0x7F800000  # the bits of float32's infinity
-MARGIN = 2  # cells between a place and an edge of the grid that are told apart; more count as so many
+MARGIN = 2  # cells between a place and an edge of the grid that are distinguished; more count as so many
 
 
 def nearest_points(grid: PointGrid, boxes_G4: Tensor, k: int) -> tuple[Tensor, Tensor]:

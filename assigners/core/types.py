@@ -39,7 +39,7 @@ class GroundTruth:
 
     @classmethod
     def from_list(cls, images: Sequence[tuple[Tensor, Tensor]]) -> GroundTruth:
-        """From one (boxes_N4, labels_N) per image. Images without boxes are welcome; every row is kept."""
+        """From one (boxes_N4, labels_N) per image. Images may have no boxes; every row is kept."""
         if not images:
             return cls(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long))
         count_B = torch.tensor([len(labels) for _, labels in images])
@@ -76,7 +76,7 @@ class GroundTruth:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What the detector says now, detached from the graph.
+    """The detector's current predictions, detached from the graph.
 
     Attributes:
         scores_BPC: the probability that inference uses (class x quality where a quality branch is

@@ -90,7 +90,7 @@ def average_precision(file: Path, truth: Truth, score: float, options: Options) 
 
 
 def bench(options: Options) -> None:
-    """Quantises, judges, times, prints the table and writes it."""
+    """Quantises, evaluates, times, prints the table and writes it."""
     logging.getLogger().setLevel(logging.ERROR)  # the quantiser advises at each file
     network, record = read_checkpoint(Path(options.checkpoint))
     rng = np.random.default_rng(0)

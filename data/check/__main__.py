@@ -58,7 +58,7 @@ def look(config: DictConfig, console: Console) -> None:
     datasets: dict[str, CocoDataset] = {}
     for split in SPLITS:
         own = config.data.copy()
-        own.val = config.data[split]  # every split as evaluation sees it: nothing is augmented
+        own.val = config.data[split]  # every split as in evaluation: nothing is augmented
         dataset = build_dataset(own, "val", 0)
         assert isinstance(dataset, CocoDataset)
         datasets[split] = dataset

@@ -1,4 +1,4 @@
-"""Which classes of a COCO-format file are told apart: `data.categories`.
+"""Which classes of a COCO-format file are distinguished: `data.categories`.
 
 Shape legend:
     I images, A annotations of all images, C categories of the file.

@@ -20,7 +20,7 @@ from errors import UsageError, listed
 
 _CHECK_ALL_UP_TO = 5000  # images; of larger sets a sample is opened, so that a start takes seconds
 _CHECK_SAMPLE = 2000
-_FIRST, _SLOW = 64, 1e-3  # files by which the disk is judged; seconds for each
+_FIRST, _SLOW = 64, 1e-3  # files that show how fast the disk is; seconds for each
 
 
 def check_files(folder: Path, truth: Annotations) -> None:

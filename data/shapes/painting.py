@@ -41,7 +41,7 @@ def paint(rng: np.random.Generator, scene: Scene, owner_SS: np.ndarray) -> np.nd
     phase_SS = (np.cos(direction) * steps[:, None] + np.sin(direction) * steps).astype(np.int64) & 255
     strength_N = rng.choice(np.array((0, 0, 15, 30, 45), dtype=np.int16), len(color_N3))
     shade_SS = _WAVE[phase_SS] * np.take(np.append(np.int16(0), strength_N), owner_SS) >> 7
-    # A rim, which lets equal shapes in a crowd be told apart.
+    # A rim, which separates equal shapes in a crowd.
     rim = np.int16(rng.integers(0, 70))
     shade_SS[1:] -= rim * (owner_SS[1:] != owner_SS[:-1])
     shade_SS[:, 1:] -= rim * (owner_SS[:, 1:] != owner_SS[:, :-1])

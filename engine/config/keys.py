@@ -197,7 +197,7 @@ ONLY: dict[tuple[str, str], dict[str, Key]] = {
         "data.val.images": Key("val2017", text, "folder of the validation images"),
         "data.val.annotations": Key("annotations/instances_val2017.json", text, "a COCO-format file"),
         "data.categories": Key("all", one_or_list_of(text),
-                               "all, supercategory, one, or a list of names: which classes are told apart"),
+                               "all, supercategory, one, or a list of names: the classes to distinguish"),
         "data.crowd_regions": Key("drop", choice("drop", "ignore"),
                                   "training: crowd boxes are background, or points inside are ignored"),
         "data.filter_empty": Key(False, yes_no, "training leaves out images without a box to learn from"),

@@ -11,7 +11,7 @@ from types import FrameType, TracebackType
 class Interruption:
     """While this context lasts, the first signal sets `asked`; a second Ctrl-C ends the run at once.
 
-    A second SIGTERM says nothing new: schedulers signal torchrun and its processes, and torchrun those again.
+    A second SIGTERM changes nothing: schedulers signal torchrun and its processes, and torchrun those again.
 
     A launcher such as submitit listens for SIGUSR1 or SIGUSR2, by which SLURM announces the end of a job, and
     puts the job back into the queue. Its handler is called once the run is saved.

@@ -202,8 +202,8 @@ def _labels(groups: Sequence[Group]) -> list[str]:
             )
         # What an assigner brings along is many keys, and mostly follows from the others.
         short = differing(alike, OF_ASSIGNER[1:])
-        told = len({_key({key: one.settings.get(key) for key in short}) for one in alike})
-        keys = short if told == len(alike) else differing(alike)
+        distinct = len({_key({key: one.settings.get(key) for key in short}) for one in alike})
+        keys = short if distinct == len(alike) else differing(alike)
         values = {key: hydra_text(group.settings.get(key, "absent")) for key in keys}
         labels.append(label + "".join(f", {key}={value}" for key, value in values.items()))
     return labels

@@ -20,7 +20,7 @@ PICTURES = ("predictions", "errors")
 def log_report(out: Path, sections: Sequence[Section], compared: Compared, project: str) -> None:
     """Logs to wandb, offline where there is no API key; the files of the report lie in `out` already.
 
-    A failure of wandb or of the network is told and ends nothing.
+    A failure of wandb or of the network is printed and ends nothing.
     """
     try:
         _log(out, sections, compared, project)

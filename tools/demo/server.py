@@ -121,7 +121,7 @@ class Handler(BaseHTTPRequestHandler):
         return int(text)
 
     def _body(self, most: int) -> bytes | None:
-        """The body of a request, or None after an answer that says why it is not taken."""
+        """The body of a request, or None after an answer with the reason why it is refused."""
         length = self.headers.get("Content-Length", "")
         if not (length.isascii() and length.isdigit()):
             self._fail(HTTPStatus.LENGTH_REQUIRED, "the request has no length")
@@ -139,7 +139,7 @@ class Handler(BaseHTTPRequestHandler):
         self._send(json.dumps(value, separators=(",", ":")).encode(), "application/json")
 
     def _fail(self, status: HTTPStatus, problem: str) -> None:
-        # Its body is perhaps not read: the next request of the connection could not be told from it.
+        # Its body is perhaps not read: the next request of the connection could not be separated from it.
         self.close_connection = True
         self._send(json.dumps({"problem": problem}).encode(), "application/json", status)
 

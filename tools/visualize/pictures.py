@@ -25,7 +25,7 @@ from errors import UsageError
 from tools.visualize.statistics import Markers, Scene
 
 DPI, WIDTH = 100, 12.0  # 1200 pixels
-# Dark enough to be told apart on a faded grey picture.
+# Dark enough to be distinguished on a faded grey picture.
 TRUTH_COLORS = (
     "#d62728", "#1f5fd0", "#0f8a3c", "#e07b00", "#8b3fc4",
     "#00929c", "#d4229b", "#7a4a1e", "#6b7f00", "#3b3b98",

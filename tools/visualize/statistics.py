@@ -49,7 +49,7 @@ class Markers:
 
 @dataclass(frozen=True)
 class Scene:
-    """One image with its truths and what the detector says of it, all on the CPU."""
+    """One image with its truths and the predictions for it, all on the CPU."""
 
     image: Tensor  # (3, H, W) uint8
     grid: PointGrid
@@ -101,7 +101,7 @@ def _ratio(part_3: np.ndarray, whole_3: np.ndarray) -> np.ndarray:
 
 @torch.inference_mode()
 def predict(model: nn.Module, batch: Batch, device: torch.device) -> tuple[PointGrid, Predictions]:
-    """The points of a batch and what the model says of them, on the CPU."""
+    """The points of a batch and the predictions at them, on the CPU."""
     outputs = model(batch.images_B3HW.to(device))
     height, width = batch.images_B3HW.shape[-2:]
     predictions = decode(outputs)

@@ -51,6 +51,7 @@ SMALL: dict[str, tuple[str, ...]] = {
     "training.host": ("steps=50",),
     "training.memory": ("images=2", "size=192", "precisions=[float32]"),
     "training.step": ("images=2", "size=192", "repeats=5"),
+    "training.winograd": ("channels=[256]", "sides=[40]", "repeats=5"),
 }
 
 

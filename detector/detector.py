@@ -20,6 +20,7 @@ from detector.head.task_aligned import TaskAlignedHead
 from detector.neck.fpn import FeaturePyramid
 from detector.neck.pan import PathAggregation, csp_pan, lc_pan
 from detector.outputs import Outputs
+from detector.winograd import use_winograd
 from errors import UsageError
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB, of pixels from 0 to 255
@@ -99,6 +100,7 @@ class Detector(nn.Module):
         for name in self.frozen:
             self.get_submodule(name).requires_grad_(False)
         self.strides = neck.strides
+        use_winograd(self)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         inverse_std = 1.0 / torch.tensor(IMAGENET_STD).view(1, 3, 1, 1)
         self.register_buffer("inverse_std", inverse_std, persistent=False)

@@ -19,8 +19,10 @@ from torch.utils._pytree import tree_leaves
 
 from detector.backbone.fixed_norm import FixedNorm
 from detector.detector import Detector
+from detector.winograd import WinogradConv2d
 
-# By exact type, convolutions too: a subclass may do more than its base, standardise weights for example.
+# By exact type: a subclass may do more than its base, standardise weights for example.
+_CONVOLUTIONS = (nn.Conv2d, WinogradConv2d)
 _NORMS = (nn.BatchNorm2d, FixedNorm, BatchNormAct2d)
 
 
@@ -36,6 +38,9 @@ def folded(detector: Detector) -> Detector:
         fast.set_submodule(names[convolution], fuse_conv_bn_eval(convolution, norm))
         rest = nn.Sequential(norm.drop, norm.act) if isinstance(norm, BatchNormAct2d) else nn.Identity()
         fast.set_submodule(names[norm], rest)
+    for module in fast.modules():
+        if isinstance(module, WinogradConv2d):
+            module.fixed = True
     return fast
 
 
@@ -45,7 +50,7 @@ def _pairs(detector: Detector) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
     read: list[tuple[nn.BatchNorm2d, int]] = []
     hooks: list[Any] = []
     for module in detector.modules():
-        if type(module) is nn.Conv2d:
+        if type(module) in _CONVOLUTIONS:
             hooks.append(module.register_forward_hook(lambda own, _, out: made.update({id(out): (own, out)})))
         elif type(module) in _NORMS and module.track_running_stats:
             hooks.append(

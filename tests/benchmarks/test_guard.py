@@ -33,6 +33,7 @@ TINY = {
     "inference.fold": ("models=[picodet_s]", "images=1", "size=128", "repeats=1"),
     "assigners.launches": ("boxes=[1]",),
     "assigners.linear": ("boxes=[16,64]", "repeats=1"),
+    "training.winograd": ("channels=[256]", "sides=[4,32]", "images=1", "repeats=1"),
     "assigners.share": ("batch=1", "size=64", "boxes=1", "assigners=[atss]", "repeats=1"),
 }
 # The first is a part of assigners.speed; the second needs images, the others a library or a long training.

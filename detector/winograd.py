@@ -98,10 +98,11 @@ def _is_plain(module: nn.Conv2d) -> bool:
 
 def _suits(map_BNHW: Tensor, weight: Tensor) -> bool:
     """Whether Winograd's way is known to be right and faster here."""
-    if map_BNHW.device.type != "cpu" or {map_BNHW.dtype, weight.dtype} != {torch.float32}:
+    # A compiled or exported graph shall hold a convolution.
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or map_BNHW.device.type != "cpu":
         return False
-    # In bfloat16 oneDNN is faster. An exported graph shall hold a convolution.
-    if torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling() or torch.jit.is_tracing():
+    # In bfloat16 oneDNN is faster.
+    if torch.is_autocast_enabled("cpu") or {map_BNHW.dtype, weight.dtype} != {torch.float32}:
         return False
     images, _, height, width = map_BNHW.shape
     return images * -(-height // 4) * -(-width // 4) >= LEAST_TILES

@@ -101,6 +101,9 @@ class Detector(nn.Module):
             self.get_submodule(name).requires_grad_(False)
         self.strides = neck.strides
         use_winograd(self)
+        for module in self.modules():
+            if isinstance(module, nn.Hardswish):
+                module.inplace = False  # in place, autograd copies the input first
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         inverse_std = 1.0 / torch.tensor(IMAGENET_STD).view(1, 3, 1, 1)
         self.register_buffer("inverse_std", inverse_std, persistent=False)

@@ -41,6 +41,8 @@ def folded(detector: Detector) -> Detector:
     for module in fast.modules():
         if isinstance(module, WinogradConv2d):
             module.fixed = True
+        elif isinstance(module, nn.Hardswish):
+            module.inplace = True
     return fast
 
 

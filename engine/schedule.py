@@ -18,7 +18,11 @@ def progress(epoch: int, epochs: int) -> float:
 
 
 def build_optimizer(model: nn.Module, schedule: Mapping[str, Any], fused: bool = False) -> Optimizer:
-    """SGD with momentum or AdamW; norms and biases are not decayed, frozen parameters are left out."""
+    """SGD with momentum or AdamW; norms and biases are not decayed, frozen parameters are left out.
+
+    Args:
+        fused: one kernel for the whole step, also on a GPU.
+    """
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
     for parameter in model.parameters():
@@ -28,8 +32,9 @@ def build_optimizer(model: nn.Module, schedule: Mapping[str, Any], fused: bool =
         {"params": decayed, "weight_decay": schedule["weight_decay"]},
         {"params": plain, "weight_decay": 0.0},
     ]
-    # None leaves torch its default, on a GPU one kernel for many tensors; False would switch that off, too.
-    kernels = fused or None
+    # On a CPU torch's default is a loop over the tensors. None leaves it its default on a GPU, one kernel for
+    # many tensors; False would switch that off, too.
+    kernels = fused or all(parameter.device.type == "cpu" for parameter in decayed + plain) or None
     if schedule["optimizer"] == "sgd":
         return SGD(groups, lr=schedule["lr"], momentum=schedule["momentum"], fused=kernels)
     if schedule["optimizer"] == "adamw":

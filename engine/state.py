@@ -27,7 +27,7 @@ class State:
         model: the detector, on its device.
         schedule: the `schedule` group.
         steps_per_epoch: optimizer steps.
-        fused: the optimizer takes its step in one kernel.
+        fused: the optimizer takes its step in one kernel on a GPU, too.
 
     Attributes:
         epoch, batch: the epoch that runs and the batches of it that are done.

@@ -12,7 +12,7 @@ def conv_norm(
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False),
         nn.BatchNorm2d(out_channels),
-        nn.Hardswish(inplace=True),
+        nn.Hardswish(),
     )
 
 

@@ -169,7 +169,7 @@ KEYS = _named({
         "tf32": Key("convolutions", choice("none", "convolutions", "all"),
                     "what a GPU computes in TensorFloat-32 where float32 is asked for"),
         "cudnn_benchmark": Key(False, yes_no, "a GPU searches the fastest convolution of each canvas size"),
-        "fused": Key(False, yes_no, "one kernel for the whole step of the optimizer"),
+        "fused": Key(False, yes_no, "on a GPU one kernel for the whole step of the optimizer, as on a CPU"),
         "recompute": Key(False, yes_no, "activations of the backbone are computed again, for memory"),
         "static_graph": Key(False, yes_no, "DDP plans for the same graph in every step; not with accumulate"),
         "sync_norm": Key(False, yes_no, "batch norms measure the images of all GPUs, as in PicoDet's recipe"),

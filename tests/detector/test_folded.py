@@ -133,3 +133,10 @@ def test_a_folded_detector_is_a_detector(composed: Any) -> None:
     outputs = fast(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
     assert isinstance(outputs, Outputs)
     assert outputs.peak_window == 3
+
+
+def test_activations_work_in_place_where_nothing_is_trained(composed: Any) -> None:
+    model = build_model(composed("model=picodet_s", "model.backbone.weights=null", "data=shapes"), 3)
+    for network, inplace in ((model, False), (folded(model), True)):
+        found = [module.inplace for module in network.modules() if isinstance(module, nn.Hardswish)]
+        assert found == [inplace] * 86

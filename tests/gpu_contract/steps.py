@@ -114,6 +114,8 @@ class Step:
         if device == CUDA:
             on_device(self.model)
         self.state = State(self.model, dict(config.schedule), steps_per_epoch=10)
+        for group in self.state.optimizer.param_groups:
+            group["fused"] = None  # as on a GPU: AdamW amplifies what another kernel rounds otherwise
         with Contract():
             self.supervisions = build_supervisions(config, device)
         self.network = TrainedPredictors(self.model, [own.source for own in self.supervisions])

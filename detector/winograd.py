@@ -15,11 +15,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
 # With fewer channels the constant matrices, with fewer tiles the kernel's transform take what products gain
 # (benchmarks.training.winograd).
 LEAST_CHANNELS, LEAST_TILES = 256, 64
+TILES_AT_ONCE = 256
 
 _INPUT_66 = torch.tensor(
     [
@@ -104,8 +106,7 @@ def _suits(map_BNHW: Tensor, weight: Tensor) -> bool:
     # In bfloat16 oneDNN is faster.
     if torch.is_autocast_enabled("cpu") or {map_BNHW.dtype, weight.dtype} != {torch.float32}:
         return False
-    images, _, height, width = map_BNHW.shape
-    return images * -(-height // 4) * -(-width // 4) >= LEAST_TILES
+    return _tiles(map_BNHW) >= LEAST_TILES
 
 
 class _Convolution(torch.autograd.Function):
@@ -117,6 +118,7 @@ class _Convolution(torch.autograd.Function):
         return _convolve(map_BNHW, _transformed(weight).transpose(1, 2), bias)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         (gradient_BOHW,) = gradients
         map_BNHW, weight = ctx.saved_tensors
@@ -125,8 +127,11 @@ class _Convolution(torch.autograd.Function):
             for_map = _convolve(gradient_BOHW, _transformed(weight, turned=True), None)
         if ctx.needs_input_grad[1]:
             # The transposed transforms, from the last to the first.
-            tiles_36SO = _product(_OUTPUT.t(), _output_tiles(gradient_BOHW))
-            kernel_36ON = tiles_36SO.transpose(1, 2) @ _input_tiles(map_BNHW)
+            kernel_36ON = weight.new_zeros(36, *weight.shape[:2])
+            few = _at_once(map_BNHW)
+            for own_BOHW, own_BNHW in zip(gradient_BOHW.split(few), map_BNHW.split(few), strict=True):
+                tiles_36SO = _product(_OUTPUT.t(), _output_tiles(own_BOHW))
+                kernel_36ON.baddbmm_(tiles_36SO.transpose(1, 2), _input_tiles(own_BNHW))
             kernel_9ON = _product(_KERNEL.t(), kernel_36ON)
             for_weight = kernel_9ON.unflatten(0, (3, 3)).permute(2, 3, 0, 1)
             for_weight = for_weight.contiguous(memory_format=torch.channels_last)
@@ -143,6 +148,16 @@ def _convolve(map_BNHW: Tensor, kernel_36NO: Tensor, bias_O: Tensor | None) -> T
     if bias_O is not None:
         map_BHWO += bias_O
     return map_BHWO[:, :height, :width].contiguous().permute(0, 3, 1, 2)
+
+
+def _at_once(map_BNHW: Tensor) -> int:
+    """How many images the gradient of the weights takes at once: their tiles take much memory."""
+    return max(1, TILES_AT_ONCE // _tiles(map_BNHW[:1]))
+
+
+def _tiles(map_BNHW: Tensor) -> int:
+    images, _, height, width = map_BNHW.shape
+    return images * -(-height // 4) * -(-width // 4)
 
 
 def _transformed(weight_ON33: Tensor, turned: bool = False) -> Tensor:

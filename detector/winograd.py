@@ -58,7 +58,7 @@ _OUTPUT = torch.kron(_OUTPUT_46, _OUTPUT_46)
 
 
 class WinogradConv2d(nn.Conv2d):
-    """A 3x3 convolution of stride 1 and padding 1 that takes the faster way for each map.
+    """A 3x3 convolution of stride 1 and padding 1, by the algorithm that is faster for each map.
 
     Attributes:
         fixed: the weights will not change any more: their transform, four times their size, is kept.
@@ -68,7 +68,7 @@ class WinogradConv2d(nn.Conv2d):
     _kernel_36ON: Tensor | None = None
 
     def forward(self, map_BNHW: Tensor) -> Tensor:
-        """(B, O, H, W), channels last where Winograd's way was taken."""
+        """(B, O, H, W), channels last where Winograd's algorithm was used."""
         if not _suits(map_BNHW, self.weight):
             return super().forward(map_BNHW)
         if not self.fixed:
@@ -80,7 +80,7 @@ class WinogradConv2d(nn.Conv2d):
 
 
 def use_winograd(network: nn.Module) -> None:
-    """Turns the convolutions of a network that can be computed so into `WinogradConv2d`, in place."""
+    """Makes the convolutions of a network that can be computed so `WinogradConv2d`, in place."""
     for module in network.modules():
         # By exact type: a subclass may do more, standardise weights for example.
         if type(module) is nn.Conv2d and _is_plain(module):
@@ -99,7 +99,7 @@ def _is_plain(module: nn.Conv2d) -> bool:
 
 
 def _suits(map_BNHW: Tensor, weight: Tensor) -> bool:
-    """Whether Winograd's way is known to be right and faster here."""
+    """Whether Winograd's algorithm may be used here, and is faster."""
     # A compiled or exported graph shall hold a convolution.
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or map_BNHW.device.type != "cpu":
         return False
@@ -110,7 +110,7 @@ def _suits(map_BNHW: Tensor, weight: Tensor) -> bool:
 
 
 class _Convolution(torch.autograd.Function):
-    """The convolution and its gradients, all by Winograd's way."""
+    """The convolution and its gradients, all by Winograd's algorithm."""
 
     @staticmethod
     def forward(ctx: Any, map_BNHW: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -101,7 +101,7 @@ def bench(options: Options) -> None:
         lines.append([str(row["channels"]), size, *times[:2], gains[0], *times[2:], gains[1], *errors])
     about = (
         f"3x3 convolutions of {options.images} maps, float32. Median of {options.repeats} turns, "
-        f"{machine()}. The detector takes Winograd's way for {LEAST_TILES} tiles of 4x4 or more."
+        f"{machine()}. The detector takes Winograd's algorithm for {LEAST_TILES} tiles of 4x4 or more."
     )
     ratios = {
         f"torch / Winograd, {kind}, {row['channels']} channels, {row['side']}": row[kind]

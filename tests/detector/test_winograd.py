@@ -29,7 +29,7 @@ def convolution(channels: int = LEAST_CHANNELS, bias: bool = True) -> WinogradCo
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
-    """The shapes of the maps that are convolved by Winograd's way."""
+    """The shapes of the maps that are convolved by Winograd's algorithm."""
     shapes: list[tuple[int, ...]] = []
     convolve = winograd._convolve
 

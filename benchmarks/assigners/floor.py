@@ -1,6 +1,6 @@
 """How far SimOTA is from what it cannot avoid: counts and times.
 
-    python -m benchmarks.assigners.floor                  # on the crowd of core/cases.py
+    python -m benchmarks.assigners.floor                  # on the crowd of cases.py
     python -m benchmarks.assigners.floor case="7 boxes"   # on the first case whose name holds this
 
 The floor holds the work that the definition asks for, each part by one plain pass over its data: the class

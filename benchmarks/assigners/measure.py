@@ -53,15 +53,8 @@ def implementations(assigner: str) -> list[Peer]:
 
 def in_fresh_process(peer: Peer, case: Case, device: str, patience: float) -> dict[str, float] | str:
     """Seconds and megabytes of the first call, or why there is none: "> 60 s" or "out of memory"."""
-    words = [
-        sys.executable,
-        "-m",
-        "benchmarks.assigners.measure",
-        peer.name,
-        peer.assigner,
-        case.name,
-        device,
-    ]
+    module = "benchmarks.assigners.measure"
+    words = [sys.executable, "-m", module, peer.name, peer.assigner, case.name, device]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=patience + 30)
     except subprocess.TimeoutExpired:

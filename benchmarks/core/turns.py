@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from benchmarks.core.cost import seconds
 from command_line import new_folder
 
 
@@ -25,12 +25,9 @@ def medians(ways: Mapping[str, Callable[[], object]], repeats: int, device: str 
     times: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(repeats + 1):
         for name, way in ways.items():
-            _wait(device)
-            start = time.perf_counter()
-            way()
-            _wait(device)
+            taken = seconds(way, device)
             if turn:
-                times[name].append(time.perf_counter() - start)
+                times[name].append(taken)
     return {name: median(own) for name, own in times.items()}
 
 
@@ -56,8 +53,3 @@ def write(report: Mapping[str, Any], text: str, folder: str | Path, name: str) -
     console = Console()
     console.print(text, markup=False, highlight=False)
     console.print(f"written: {file} and {file.with_suffix('.md')}", markup=False)
-
-
-def _wait(device: str) -> None:
-    if device != "cpu":
-        torch.cuda.synchronize()

@@ -139,7 +139,7 @@ class Detector(nn.Module):
     def head_outputs(self, features: Sequence[Tensor], grid: PointGrid, name: str | None = None) -> Outputs:
         """The outputs of a predictor, by default that of inference, for the neck's maps."""
         name = self.inference if name is None else name
-        head: FcosHead | PicoHead = self.get_submodule(name)  # type: ignore[assignment]
+        head: Head = self.get_submodule(name)  # type: ignore[assignment]
         outputs = head(scale_gradient(features, self.gradients.get(name, 1.0)), grid)
         return replace(outputs, peak_window=self.peak_window)
 

@@ -1,7 +1,7 @@
 """Local maxima: the NMS-free selection for detectors that score several points of an object high.
 
 Shape legend: B images, P points of all levels, C classes, H and W rows and columns of a level, M (image,
-point, class), S rows or columns of points around one of them, N rows or columns of a window.
+point, class), S rows or columns of points around one of them, N points of one level.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool2d
+from torch.nn.functional import max_pool2d, pad
 
 from assigners.core.types import PointGrid
 from detector.criterion import target_centerness
@@ -35,21 +35,21 @@ def keep_peaks(predictions: Decoded, grid: PointGrid) -> Decoded:
     window = predictions.peak_window
     if window is None:
         return predictions
-    centerness_BP = target_centerness(grid.centers_P2, predictions.boxes_BP4)
-    rank_BPC = predictions.scores_BPC * centerness_BP.unsqueeze(-1)
+    scores_BPC = predictions.scores_BPC
+    rank_BPC = scores_BPC * _centerness(predictions, grid).unsqueeze(-1)
     kept = []
     for part, shape in zip(grid.level_slices, grid.shapes, strict=True):
         # Channels last: on a CPU, pooling 80 classes of one image takes a ninth of the time.
         scores_BCHW, rank_BCHW = (
-            values_BPC[:, part].contiguous().unflatten(1, shape).permute(0, 3, 1, 2)
-            for values_BPC in (predictions.scores_BPC, rank_BPC)
+            pad(
+                values_BPC[:, part].contiguous().unflatten(1, shape).permute(0, 3, 1, 2),
+                [window - 1] * 4,
+                value=-math.inf,
+            )
+            for values_BPC in (scores_BPC, rank_BPC)
         )
-        lower_BCHW = rank_BCHW < _highest(rank_BCHW, window)
-        best_BCHW = torch.where(lower_BCHW, math.inf, _highest(scores_BCHW, window))
-        # No point scores above the best of a window that it lies in; equal scores: it is the best.
-        lowest_BCHW = -_highest(-best_BCHW, window)
-        kept_BCHW = torch.where(scores_BCHW < lowest_BCHW, 0.0, scores_BCHW)
-        kept.append(kept_BCHW.permute(0, 2, 3, 1).flatten(1, 2))
+        stays_BNC = _stays(scores_BCHW, rank_BCHW, window).permute(0, 2, 3, 1).flatten(1, 2)
+        kept.append(torch.where(stays_BNC, scores_BPC[:, part], 0.0))
     return replace(predictions, scores_BPC=torch.cat(kept, dim=1))
 
 
@@ -75,22 +75,35 @@ def are_peaks(
     image_M11, label_M11 = image_M[:, None, None], label_M[:, None, None]
     near_MSS = torch.where(inside_MSS, point_M[:, None, None] + moved_MSS, point_M[:, None, None])
     scores_MSS = predictions.scores_BPC[image_M11, near_MSS, label_M11]
-    centerness_BP = target_centerness(grid.centers_P2, predictions.boxes_BP4)
-    rank_MSS = scores_MSS * centerness_BP[image_M11, near_MSS]
-    rank_M1SS = rank_MSS.masked_fill(~inside_MSS, -math.inf).unsqueeze(1)
-    scores_M1SS = scores_MSS.masked_fill(~inside_MSS, -math.inf).unsqueeze(1)
+    rank_MSS = scores_MSS * _centerness(predictions, grid)[image_M11, near_MSS]
+    scores_M1SS, rank_M1SS = (
+        values_MSS.masked_fill(~inside_MSS, -math.inf).unsqueeze(1) for values_MSS in (scores_MSS, rank_MSS)
+    )
+    return _stays(scores_M1SS, rank_M1SS, window).flatten()
+
+
+def _stays(scores_BCHW: Tensor, rank_BCHW: Tensor, window: int) -> Tensor:
+    """Which points stay, of maps with `window - 1` rows and columns more on each side: neighbours alone.
+
+    -inf stands where there is no point.
+    """
+    maximum_BCHW = _inner(rank_BCHW, window) >= max_pool2d(rank_BCHW, window, stride=1)
+    best_BCHW = torch.where(maximum_BCHW, max_pool2d(scores_BCHW, window, stride=1), math.inf)
+    # No point scores above the best of a window that it lies in; equal scores: it is the best.
+    lowest_BCHW = -max_pool2d(-best_BCHW, window, stride=1)
+    return _inner(_inner(scores_BCHW, window), window) >= lowest_BCHW
+
+
+def _inner(map_BCHW: Tensor, window: int) -> Tensor:
+    """Without the points whose window is cut off."""
     half = window // 2
-    middle = slice(half, half + window)
-    maximum_M1NN = rank_M1SS[..., middle, middle] >= max_pool2d(rank_M1SS, window, stride=1)
-    own_M111 = scores_M1SS[..., window - 1, None, window - 1, None]
-    best_M1NN = own_M111 >= max_pool2d(scores_M1SS, window, stride=1)
-    return (maximum_M1NN & best_M1NN).flatten(1).any(dim=1)
+    return map_BCHW[..., half:-half, half:-half]
+
+
+def _centerness(predictions: Decoded, grid: PointGrid) -> Tensor:
+    """Of each point in the box that it predicts itself, (B, P)."""
+    return target_centerness(grid.centers_P2, predictions.boxes_BP4)
 
 
 def _within(place_MS: Tensor, count_M1: Tensor) -> Tensor:
     return (place_MS >= 0) & (place_MS < count_M1)
-
-
-def _highest(values_BCHW: Tensor, window: int) -> Tensor:
-    """Of each point, the highest value in the window around it."""
-    return max_pool2d(values_BCHW, window, stride=1, padding=window // 2)

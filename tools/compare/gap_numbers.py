@@ -51,19 +51,15 @@ class GapRow:
 
 @dataclass(frozen=True)
 class MeanRow:
-    """The means of a row over the data sets that all rows have, with intervals over sets.
+    """The means of a row over all data sets, with intervals over sets.
 
     Attributes:
-        sets: how many data sets the means are over.
-        missing: the data sets of other rows that this row lacks.
         recall_share: usable recall NMS-free as a share of that with NMS, 0 to 1.
         behind: NMS-free AP minus the best AP with NMS of any row on the same set.
         groups: its runs, set by set.
     """
 
     label: str
-    sets: int
-    missing: tuple[str, ...]
     nms: float
     nms_free: float
     gap: Difference
@@ -111,28 +107,32 @@ def _row(data: str, group: Group, metric: str, ap: tuple[float, float], gap: Dif
     )  # fmt: skip
 
 
-def means(rows: Sequence[GapRow]) -> list[MeanRow]:
-    """One row per label, best NMS-free AP first; over the sets that all rows have, or else its own."""
-    by_label: dict[str, dict[str, GapRow]] = {}
+def by_label(rows: Sequence[GapRow]) -> dict[str, dict[str, GapRow]]:
+    """The rows of each label, by data set."""
+    found: dict[str, dict[str, GapRow]] = {}
     for row in rows:
-        by_label.setdefault(row.label, {})[row.data] = row
-    sets = list(dict.fromkeys(row.data for row in rows))
-    common = [data for data in sets if all(data in own for own in by_label.values())]
-    best_nms = {
-        data: max(max(row.nms, row.other_nms or 0.0) for row in rows if row.data == data) for data in sets
-    }
+        found.setdefault(row.label, {})[row.data] = row
+    return found
+
+
+def means(rows: Sequence[GapRow]) -> list[MeanRow]:
+    """One row per label that has every data set, best NMS-free AP first: other means would not compare."""
+    best_nms: dict[str, float] = {}
+    for row in rows:
+        best_nms[row.data] = max(row.nms, row.other_nms or 0.0, best_nms.get(row.data, 0.0))
     found = [
-        _mean(label, [own[data] for data in (common or own)], best_nms, [d for d in sets if d not in own])
-        for label, own in by_label.items()
+        _mean(label, list(own.values()), best_nms)
+        for label, own in by_label(rows).items()
+        if own.keys() == best_nms.keys()
     ]
     return sorted(found, key=lambda row: (-row.nms_free, row.label))
 
 
-def _mean(label: str, own: Sequence[GapRow], best_nms: dict[str, float], missing: Sequence[str]) -> MeanRow:
+def _mean(label: str, own: Sequence[GapRow], best_nms: dict[str, float]) -> MeanRow:
     duplicates = [row.duplicates for row in own if row.duplicates is not None]
     shares = [row.recall / row.recall_nms for row in own if row.recall is not None and row.recall_nms]
     return MeanRow(
-        label, len(own), tuple(missing),
+        label,
         nms=float(np.mean([row.nms for row in own])),
         nms_free=float(np.mean([row.nms_free for row in own])),
         gap=interval_over_sets([row.gap.mean for row in own]),
@@ -140,13 +140,12 @@ def _mean(label: str, own: Sequence[GapRow], best_nms: dict[str, float], missing
         duplicates=float(np.mean(duplicates)) if len(duplicates) == len(own) else None,
         recall_share=float(np.mean(shares)) if len(shares) == len(own) else None,
         groups=tuple(row.group for row in own),
-    )  # fmt: skip
+    )
 
 
 def best_row(over_sets: Sequence[MeanRow]) -> MeanRow | None:
-    """The row of runs with the best mean NMS-free AP among those that have every data set."""
-    ours = [row for row in over_sets if not row.missing and not row.groups[0].foreign]
-    return ours[0] if ours else None
+    """The row of runs with the best mean NMS-free AP."""
+    return next((row for row in over_sets if not row.groups[0].foreign), None)
 
 
 def words(row: MeanRow) -> list[str]:

@@ -16,10 +16,13 @@ GOALS = {"gap": 0.3, "duplicates": 0.1, "usable recall": 90.0}
 
 
 def gap_figure(rows: Sequence[GapRow], over_sets: Sequence[MeanRow]) -> Figure:
-    """Three panels, a line per row; a dot is a data set, the diamond the mean with its interval over sets."""
-    figure = Figure(figsize=(WIDTH, 1.9 + 0.42 * len(over_sets)), dpi=DPI, layout="constrained")
+    """Three panels, a line per row; a dot is a data set, the diamond the mean with its interval over sets.
+
+    Rows that lack data sets, which have no means, are the last.
+    """
+    labels = list(dict.fromkeys([*(row.label for row in over_sets), *(row.label for row in rows)]))
+    figure = Figure(figsize=(WIDTH, 1.9 + 0.42 * len(labels)), dpi=DPI, layout="constrained")
     panels = figure.subplots(1, 3, sharey=True)
-    labels = [row.label for row in over_sets]
     sets = list(dict.fromkeys(row.data for row in rows))
     shown = [label if len(label) <= LONGEST else f"{label[: LONGEST - 3]}..." for label in labels]
     panels[0].set_yticks(range(len(labels)), shown)

@@ -69,7 +69,6 @@ def test_numbers_are_the_means_of_the_seeds(runs: Path) -> None:
     over_sets = means(rows)
     assert [row.label for row in over_sets] == ["O2F", "ATSS"]
     own = [row for row in rows if row.label == "ATSS"]
-    assert over_sets[1].sets == 2
     assert over_sets[1].nms_free == pytest.approx(sum(row.nms_free for row in own) / 2)
     half = 12.706 * abs(own[0].gap.mean - own[1].gap.mean) / 2
     assert over_sets[1].gap.low == pytest.approx(over_sets[1].gap.mean - half)
@@ -100,8 +99,18 @@ def test_files_and_foreign_rows(runs: Path, tmp_path: Path) -> None:
     table = list(csv.DictReader(io.StringIO(files[1].read_text())))
     assert [(row["data"], row["row"]) for row in table if row["row"] == "Other"] == [("dense", "Other")]
     text = files[0].read_text()
-    assert "Rows that lack sets: Other: no sparse." in text
-    assert "| O2F | 1 |" in text  # the means are over the sets that all rows have
+    assert "No means of rows that lack a data set: Other." in text
+    heads = [line for line in text.splitlines() if line.endswith("| dense | sparse |")]
+    assert [head.split(" | ")[0] for head in heads] == [
+        "| AP, NMS / NMS-free",
+        "| gap (95%)",
+        "| duplicates; usable recall, NMS / NMS-free",
+    ]
+    lines = {line.split(" | ")[0]: line for line in text[text.index(heads[0]) :].splitlines()[2:5]}
+    assert list(lines) == ["| O2F", "| ATSS", "| Other"]
+    (own,) = [row for row in table if (row["data"], row["row"]) == ("dense", "ATSS")]
+    assert lines["| ATSS"].split(" | ")[1] == f"{float(own['nms']):.1f} / {float(own['nms_free']):.1f} (2)"
+    assert lines["| Other"].endswith(" | - |")  # no sparse, and one seed
     (line,) = [line for line in text.splitlines() if line.startswith("Best row: ")]
     assert line.startswith("Best row: assigner=o2f")
     assert files[2].stat().st_size > 5_000
@@ -124,12 +133,12 @@ def test_means_by_hand() -> None:
         row("b", "two", 34.0, 20.0),
     ]
     one, two = means(rows)
-    assert (one.label, one.sets, one.nms, one.nms_free, one.gap.mean) == ("one", 2, 40.0, 38.5, 1.5)
+    assert (one.label, one.nms, one.nms_free, one.gap.mean) == ("one", 40.0, 38.5, 1.5)
     assert one.behind.mean == ((48 - 53) + (29 - 34)) / 2
     assert one.recall_share == (60 / 80 + 1) / 2
     assert (one.duplicates, two.duplicates) == (None, pytest.approx(0.1))
-    best = best_row([replace(one, missing=("c",)), two])
-    assert best == two
+    assert means([*rows, row("c", "two", 1.0, 1.0)])[0].label == "two"  # "one" lacks a set
+    assert best_row([one, two]) == one
     assert best_row([replace(two, groups=(runs_of("two", {}),))]) is None  # foreign results
 
 

@@ -62,15 +62,15 @@ def record_result(config: DictConfig) -> None:
 
 
 def record_failure(reason: str, trace: str) -> None:
-    """Says at once what ended this job, and leaves it for the report. A single run needs neither.
+    """Leaves what ended this job for the report, and prints a stack trace. A single run needs neither.
 
     Args:
         reason: the message of the error.
         trace: its stack trace, empty for an error that the user can put right.
     """
     if in_sweep():
-        print(trace or reason, file=sys.stderr, flush=True)
         if trace:
+            print(trace, file=sys.stderr, flush=True)
             write_text(_own_record().with_suffix(".txt"), trace)
         _write({"reason": reason, "trace": bool(trace)})
 

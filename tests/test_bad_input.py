@@ -48,6 +48,13 @@ def test_command_evaluating_nothing(command: Command) -> None:
     assert_one_message(command("eval.py", "run=runs/none"), "runs/none is not a run directory")
 
 
+def test_command_evaluating_several_runs_names_what_each_lacks(command: Command, tmp_path: Path) -> None:
+    result = command("eval.py", "-m", "run=runs/none,runs/other", "out=${run}-again")
+    assert result.returncode == 1
+    assert all(f"{run} is not a run directory" in result.stderr for run in ("runs/none", "runs/other"))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["runs"]  # Hydra's own files lie in runs/.sweeps
+
+
 def test_command_sweep_is_continued_by_repeating_it(command: Command, tmp_path: Path) -> None:
     words = (
         "-m", "assigner=atss,o2f", "model.neck.channels=16", "model.head.channels=16", "model.head.convs=1",

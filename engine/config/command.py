@@ -46,5 +46,6 @@ def launched() -> bool:
 def end(reason: str) -> NoReturn:
     """Ends a command, or the job of a sweep, with a message."""
     if in_sweep():
+        print(reason, file=sys.stderr, flush=True)
         raise JobFailedError(reason)
     raise SystemExit(reason)

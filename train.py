@@ -42,9 +42,9 @@ def main(config: DictConfig) -> float:
         trace = traceback.format_exc()
     record_failure(reason, trace)
     if command.launched():  # the other processes have ended, and a sweep ends with them
-        raise SystemExit(reason)
+        raise SystemExit(trace or reason)
     # Out here no error is chained to it: that would keep the tensors of a failed job until the sweep ends.
-    command.end(reason)
+    command.end(trace or reason)
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def record_result(config: DictConfig) -> None:
 
 
 def record_failure(reason: str, trace: str) -> None:
-    """Leaves what ended this job for the report, and prints a stack trace. A single run needs neither.
+    """Leaves what ended this job for the report. A single run needs none.
 
     Args:
         reason: the message of the error.
@@ -70,7 +70,6 @@ def record_failure(reason: str, trace: str) -> None:
     """
     if in_sweep():
         if trace:
-            print(trace, file=sys.stderr, flush=True)
             write_text(_own_record().with_suffix(".txt"), trace)
         _write({"reason": reason, "trace": bool(trace)})
 

@@ -128,6 +128,11 @@ def means(rows: Sequence[GapRow]) -> list[MeanRow]:
     return sorted(found, key=lambda row: (-row.nms_free, row.label))
 
 
+def labels_in_order(rows: Sequence[GapRow], over_sets: Sequence[MeanRow]) -> list[str]:
+    """The labels of all rows: those with means in their order, then those that lack data sets."""
+    return list(dict.fromkeys([*(row.label for row in over_sets), *(row.label for row in rows)]))
+
+
 def _mean(label: str, own: Sequence[GapRow], best_nms: dict[str, float]) -> MeanRow:
     duplicates = [row.duplicates for row in own if row.duplicates is not None]
     shares = [row.recall / row.recall_nms for row in own if row.recall is not None and row.recall_nms]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tools.compare.gap_numbers import GapRow, MeanRow
+from tools.compare.gap_numbers import GapRow, MeanRow, labels_in_order
 from tools.visualize.pictures import DPI, WIDTH
 
 COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc3377", "#56b4e9", "#a88400", "#7a52c7", "#7f7f7f")
@@ -16,11 +16,8 @@ GOALS = {"gap": 0.3, "duplicates": 0.1, "usable recall": 90.0}
 
 
 def gap_figure(rows: Sequence[GapRow], over_sets: Sequence[MeanRow]) -> Figure:
-    """Three panels, a line per row; a dot is a data set, the diamond the mean with its interval over sets.
-
-    Rows that lack data sets, which have no means, are the last.
-    """
-    labels = list(dict.fromkeys([*(row.label for row in over_sets), *(row.label for row in rows)]))
+    """Three panels, a line per row; a dot is a data set, the diamond the mean with its interval over sets."""
+    labels = labels_in_order(rows, over_sets)
     figure = Figure(figsize=(WIDTH, 1.9 + 0.42 * len(labels)), dpi=DPI, layout="constrained")
     panels = figure.subplots(1, 3, sharey=True)
     sets = list(dict.fromkeys(row.data for row in rows))

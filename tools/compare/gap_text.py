@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from evaluation.bootstrap import Difference
-from tools.compare.gap_numbers import GapRow, MeanRow, best_row, by_label, words
+from tools.compare.gap_numbers import GapRow, MeanRow, best_row, by_label, labels_in_order, words
 from tools.compare.report_text import csv_lines, markdown_table
 
 NOTE = (
@@ -27,7 +27,7 @@ OVER_SETS = ("row", "AP, NMS", "AP, NMS-free", "gap (95%)", "behind (95%)", "dup
 def markdown(rows: Sequence[GapRow], over_sets: Sequence[MeanRow], left_out: Mapping[str, str]) -> str:
     """The means over the sets, the words of the best row, and rows by data sets."""
     sets = list(dict.fromkeys(row.data for row in rows))
-    labels = by_label(rows)
+    found = by_label(rows)
     parts = []
     if over_sets:
         table = markdown_table(OVER_SETS, [_over_sets(row) for row in over_sets])
@@ -35,15 +35,14 @@ def markdown(rows: Sequence[GapRow], over_sets: Sequence[MeanRow], left_out: Map
     best = best_row(over_sets)
     if best is not None:
         parts.append(f"Best row: {shlex.join(words(best))}")
-    lacking = [label for label, own in labels.items() if len(own) < len(sets)]
+    lacking = [label for label, own in found.items() if len(own) < len(sets)]
     if lacking:
         parts.append(f"No means of rows that lack a data set: {'; '.join(lacking)}.")
     parts += ["## By data set", NOTE]
-    order = dict.fromkeys([*(row.label for row in over_sets), *labels])
     for head, cell in CELLS.items():
         lines = [
-            [label, *(cell(labels[label][data]) if data in labels[label] else "-" for data in sets)]
-            for label in order
+            [label, *(cell(found[label][data]) if data in found[label] else "-" for data in sets)]
+            for label in labels_in_order(rows, over_sets)
         ]
         if any(set(line[1:]) != {"-"} for line in lines):
             parts.append(markdown_table((head, *sets), lines))

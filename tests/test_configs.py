@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from inspect import signature
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import pytest
@@ -32,6 +33,15 @@ ASSIGNERS = (
 )  # fmt: skip
 
 
+def targets(node: Any) -> Iterator[dict[str, Any]]:
+    """The parts of a config that name a class, at any depth."""
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield node
+        for part in node.values():
+            yield from targets(part)
+
+
 def choices(group: str) -> list[str]:
     return sorted(file.stem for file in (ROOT / "configs" / group).glob("*.yaml"))
 
@@ -53,6 +63,14 @@ def test_every_choice_composes(composed: Compose, word: str) -> None:
     if group in ("assigner", "model", "data"):
         assert plain[group]["name"] == choice
         assert choice in plain["name"]
+
+
+@pytest.mark.parametrize("assigner", ASSIGNERS)
+def test_every_option_of_an_assigner_can_be_given(composed: Compose, assigner: str) -> None:
+    plain: Any = OmegaConf.to_container(composed(f"assigner={assigner}").assigner, resolve=True)
+    assert list(targets(plain))
+    for part in targets(plain):
+        assert part.keys() >= signature(resolve_name(part["_target_"])).parameters.keys()
 
 
 @pytest.mark.parametrize("choice", choices("data"))

@@ -29,6 +29,7 @@ DOCUMENTS = sorted(
 # Words that stand for what a reader has.
 PLACEHOLDERS = re.compile(r"\b(DIR|FILE|NAME|OTHER|COCO|BCCD|COCO_MINI)\b")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+ROW = re.compile(r"(assigner|loss\.\w+|recipe)=\w")  # words that one adds to `python train.py`
 STARTS = ("python", "torchrun", "make", "pytest", "uv", "pip", "sbatch", "wandb", "matchpoint")
 
 
@@ -45,8 +46,12 @@ def _commands(document: str) -> Iterator[str]:
     for line in [*lines, *inline]:
         line = line.strip().removeprefix("$ ")
         words = line.split()
-        if len(words) > 1 and words[0] in STARTS and "..." not in line and document != "CHANGELOG.md":
+        if "..." in line or document == "CHANGELOG.md":
+            continue
+        if len(words) > 1 and words[0] in STARTS:
             yield line
+        elif ROW.match(line):
+            yield f"python train.py {line}"
 
 
 # tests/test_contributing.py runs the command of an assigner that exists in the document only.

@@ -68,8 +68,9 @@ def test_every_choice_composes(composed: Compose, word: str) -> None:
 @pytest.mark.parametrize("assigner", ASSIGNERS)
 def test_every_option_of_an_assigner_can_be_given(composed: Compose, assigner: str) -> None:
     plain: Any = OmegaConf.to_container(composed(f"assigner={assigner}").assigner, resolve=True)
-    assert list(targets(plain))
-    for part in targets(plain):
+    parts = list(targets(plain))
+    assert parts
+    for part in parts:
         assert part.keys() >= signature(resolve_name(part["_target_"])).parameters.keys()
 
 

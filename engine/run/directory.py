@@ -10,7 +10,9 @@ import json
 import os
 import shutil
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -146,14 +148,28 @@ def read_config(path: Path) -> DictConfig:
 
 
 def differences(stored: Any, asked: Any) -> list[str]:
-    """One line per key that differs, the free ones left out."""
+    """One line per key that differs, the free ones left out.
+
+    An option of an assigner that a later version added counts as given with the default of its class.
+    """
     old, new = flatten(stored), flatten(asked)
+    old |= {key: new[key] for key in new.keys() - old.keys() if _is_default(key, old, new[key])}
     lines = []
     for key in sorted(old.keys() | new.keys()):
         free = any(key == name or key.startswith(name + ".") for name in FREE)
         if not free and old.get(key) != new.get(key):
             lines.append(f"{key}: {old.get(key, 'absent')} in the run, {new.get(key, 'absent')} asked for")
     return lines
+
+
+def _is_default(key: str, flat: dict[str, Any], value: Any) -> bool:
+    """Whether the value is what the class that a flat config names takes where this option is not given."""
+    part, _, option = key.rpartition(".")
+    target = flat.get(f"{part}._target_")
+    if target is None:
+        return False
+    parameter = signature(resolve_name(target)).parameters.get(option)
+    return parameter is not None and parameter.default == value
 
 
 def write_text(path: Path, text: str) -> None:

@@ -77,6 +77,16 @@ def test_keys_that_do_not_change_the_result_may_change(tmp_path: Path) -> None:
     open_run(config(tmp_path, data__workers=7, eval__backend="faster", device="cpu", logger={"wandb": True}))
 
 
+def test_an_option_that_an_assigner_gained_has_its_default_in_an_older_run() -> None:
+    older = {"assigner": {"_target_": "assigners.TaskAligned", "topk": 13}}
+    same = {"assigner": {**older["assigner"], "keep": None, "min_points": 0}}
+    assert differences(older, same) == []
+    other = {"assigner": {**older["assigner"], "keep": None, "min_points": 1}}
+    assert differences(older, other) == ["assigner.min_points: absent in the run, 1 asked for"]
+    unknown = {"assigner": {**older["assigner"], "other": 1}}
+    assert differences(older, unknown) == ["assigner.other: absent in the run, 1 asked for"]
+
+
 def test_the_same_name_for_other_data_is_refused(tmp_path: Path) -> None:
     started(tmp_path)
     with pytest.raises(UsageError, match=r"data\.root: a in the run, b asked for"):
